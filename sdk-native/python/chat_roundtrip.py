@@ -42,10 +42,11 @@ class View:
         self.acked = {}
         self.grown = 0
         self.table = []
+        self.read = {}
         self.changed = asyncio.Condition()
-        self.reader = asyncio.create_task(self.read())
+        self.reader = asyncio.create_task(self.follow())
 
-    async def read(self):
+    async def follow(self):
         while batch := await self.events.next_batch(64):
             async with self.changed:
                 for event in batch:
@@ -59,6 +60,8 @@ class View:
             self.acked[event.id] = event.state.offset
         elif event.is_table():
             self.table.append(event.update)
+        elif event.is_reads():
+            self.read[event.channel] = event.state
         elif event.is_dialog():
             for change in event.changes:
                 self.fold(change)
@@ -141,19 +144,19 @@ async def first_item(channel, condition):
     return None
 
 
-async def states(people):
-    """The states of a channel's people as an async iterator."""
-    while (state := await people.next()) is not None:
+async def states(follower):
+    """The states of a channel's people, or of how far it was read, as an async iterator."""
+    while (state := await follower.next()) is not None:
         yield state
 
 
-async def people_until(name, people, condition):
+async def state_until(name, follower, condition):
     """The first state that is as wanted, the present one included."""
 
     async def wait():
-        if condition(people.state()):
-            return people.state()
-        async for state in states(people):
+        if condition(follower.state()):
+            return follower.state()
+        async for state in states(follower):
             if condition(state):
                 return state
 
@@ -161,7 +164,7 @@ async def people_until(name, people, condition):
         found = await asyncio.wait_for(wait(), PATIENCE_S)
     except asyncio.TimeoutError:
         found = None
-    check(name, found is not None, people.state())
+    check(name, found is not None, follower.state())
     return found
 
 
@@ -172,25 +175,25 @@ async def prove_people(client, other):
     me, them = client.user(), other.user()
     found = lambda state: {(person.user.id, person.own, person.here) for person in state.people}
     both = lambda state: state.status.is_live() and state.count == 2 and len(state.people) == 2
-    state = await people_until("a user sees another one", seen, both)
+    state = await state_until("a user sees another one", seen, both)
     check("and themselves", found(state) == {(me.id, True, True), (them.id, False, True)}, state)
-    state = await people_until("the other one does too", their_seen, both)
+    state = await state_until("the other one does too", their_seen, both)
     check("from their side", found(state) == {(me.id, False, True), (them.id, True, True)}, state)
     check("with the time", all(person.since_ms > 0 for person in state.people), state)
 
     their_room.typing(True)
-    state = await people_until("typing appears", seen, lambda state: state.typing() == [them])
+    state = await state_until("typing appears", seen, lambda state: state.typing() == [them])
     check("as a lease that ends by itself", [lease.brief for person in state.people for lease in person.leases] == [True], state)
     check("and for nobody's own eyes", seen.typing() == [them] and their_seen.typing() == [])
     their_room.hold("status", '{"text":"away"}')
     leases = lambda state: [(lease.kind, lease.body) for person in state.people for lease in person.leases]
     status = ("status", '{"text":"away"}')
-    state = await people_until("what somebody holds is seen", seen, lambda state: status in leases(state))
+    state = await state_until("what somebody holds is seen", seen, lambda state: status in leases(state))
     check("and hidden in the text", "away" not in f"{state} {state!r}" and them.id in f"{state}", state)
     await asyncio.wait_for(their_room.publish("message", '{"text":"hello"}').acked(), PATIENCE_S)
-    await people_until("typing ends with the message", seen, lambda state: leases(state) == [status])
+    await state_until("typing ends with the message", seen, lambda state: leases(state) == [status])
     their_room.release("status")
-    await people_until("what is released is gone", seen, lambda state: leases(state) == [])
+    await state_until("what is released is gone", seen, lambda state: leases(state) == [])
     codes = [
         code_of(lambda: room.hold("", "{}")),
         code_of(lambda: room.hold("here", "{}")),
@@ -204,7 +207,7 @@ async def prove_people(client, other):
     check("what can't be held has a code", codes == wanted, codes)
 
     their_room.close()
-    await people_until("who leaves is gone", seen, lambda state: found(state) == {(me.id, True, True)})
+    await state_until("who leaves is gone", seen, lambda state: found(state) == {(me.id, True, True)})
     check("and sees nobody", await asyncio.wait_for(last(their_seen), PATIENCE_S) is None)
     check("nor does anything", code_of(lambda: their_room.typing(True)) == "closed")
     ending = asyncio.create_task(last(seen))
@@ -216,19 +219,67 @@ async def prove_people(client, other):
     in_dialog = other.people("demo")
     client.hold("demo", "viewing", '{"page":1}')
     client.typing("demo", True)
-    await people_until("the same in a dialog", in_dialog, lambda state: sorted(kind for kind, _ in leases(state)) == ["typing", "viewing"])
+    await state_until("the same in a dialog", in_dialog, lambda state: sorted(kind for kind, _ in leases(state)) == ["typing", "viewing"])
     check("who is writing", in_dialog.typing() == [me], in_dialog.state())
     client.typing("demo", False)
     client.release("demo", "viewing")
-    await people_until("and their end", in_dialog, lambda state: leases(state) == [])
+    await state_until("and their end", in_dialog, lambda state: leases(state) == [])
     in_dialog.close()
 
 
-async def last(people):
+async def prove_reads(client, view, other):
+    """Two users see how far the other one has read a channel and a dialog."""
+    room, their_room = client.channel("guild:9"), other.channel("guild:9")
+    seen, their_seen = room.reads(), their_room.reads()
+    me, them = client.user(), other.user()
+    for n in (1, 2):
+        sent = room.publish("message", '{"text":"hello"}')
+        check(f"message {n} is taken", await asyncio.wait_for(sent.acked(), PATIENCE_S) == n)
+    at = lambda position, unread: lambda state: (state.status.is_live(), state.position, state.unread) == (True, position, unread)
+    state = await state_until("what others wrote is unread", their_seen, at(0, 2))
+    check("and nobody has read it", (state.more, state.receipts, state.read_by(1)) == (False, [], []), state)
+    await state_until("what one wrote is not", seen, at(0, 0))
+    their_room.mark_read(1)
+    state = await state_until("others see who has read it", seen, lambda state: state.read_by(1) == [them])
+    receipts = [(receipt.user, receipt.offset, receipt.at_ms > 0) for receipt in state.receipts]
+    check("how far and when", (receipts, state.read_by(2), state.read_by(0)) == ([(them, 1, True)], [], []), state)
+    await state_until("what is unread after it is counted", their_seen, at(1, 1))
+    their_room.mark_read()
+    await state_until("without an offset all is read", their_seen, at(2, 0))
+    await state_until("and seen by others", seen, lambda state: state.read_by(2) == [them])
+    await view.until("the events tell it too", lambda: "guild:9" in view.read and view.read["guild:9"].read_by(2) == [them])
+    codes = [
+        code_of(lambda: their_room.mark_read(3)),
+        code_of(lambda: their_room.mark_read(2**53)),
+        code_of(lambda: their_room.mark_read(2**63 - 1)),
+        code_of(lambda: their_room.mark_read(-1)),
+        code_of(lambda: client.mark_read("demo", -(2**63))),
+        code_of(lambda: client.mark_read("other", None)),
+        code_of(lambda: client.reads("other")),
+    ]
+    check("what can't be read has a code", codes == ["bad_offset"] * 5 + ["not_subscribed"] * 2, codes)
+
+    their_room.close()
+    check("a closed channel was read by nobody", await asyncio.wait_for(last(their_seen), PATIENCE_S) is None)
+    check("nor is it read", [code_of(their_room.mark_read), code_of(their_room.reads)] == ["closed"] * 2)
+    ending = asyncio.create_task(last(seen))
+    seen.close()
+    seen.close()
+    check("closing ends a wait for reads", await asyncio.wait_for(ending, PATIENCE_S) is None)
+    room.close()
+
+    in_dialog = other.reads("demo")
+    newest = client.rows("demo")[-1].offset
+    client.mark_read("demo", None)
+    await state_until("the same in a dialog", in_dialog, lambda state: state.read_by(newest) == [me])
+    in_dialog.close()
+
+
+async def last(follower):
     """What comes after all states: nothing."""
-    async for _ in states(people):
+    async for _ in states(follower):
         pass
-    return await people.next()
+    return await follower.next()
 
 
 async def failure_of(outgoing):
@@ -392,6 +443,7 @@ async def main():
     check("a channel's events come once and in order", votes == wanted, votes)
 
     await prove_people(client, other)
+    await prove_reads(client, view, other)
 
     refused = tw.Client(options(), Refusing())
     refused_view = View(refused)

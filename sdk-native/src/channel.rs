@@ -10,7 +10,9 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::channel_item::ChannelItem;
 use crate::dialog::Outgoing;
 use crate::error::{SendError, SubscribeError};
-use crate::people::{People, Presence};
+use crate::people::People;
+use crate::presence::Presence;
+use crate::reads::Reads;
 use crate::shared::Shared;
 
 /// A handle of a channel. Dropping the last one of a channel ends the subscription.
@@ -121,7 +123,26 @@ impl Channel {
     /// [`SubscribeError`]. If the channel's rule has no people, [`People::state`] says so with the
     /// code `people_off`.
     pub fn people(&self) -> Result<People, SubscribeError> {
-        self.holder.presence.people()
+        self.holder.people()
+    }
+
+    /// Says that this client's user has read the channel up to the event at this offset; `None` for the
+    /// newest one that is here. A position never goes back. The server is told at most once a
+    /// second, and what it could not be told yet waits, with a store also for the next start.
+    ///
+    /// # Errors
+    /// [`SendError`] with the code `bad_offset` if the event is not here yet, or `closed`.
+    pub fn mark_read(&self, offset: Option<Offset>) -> Result<(), SendError> {
+        self.holder.presence.mark_read(offset)
+    }
+
+    /// Follows how far the channel was read: what is unread, and how far others have read. Several
+    /// followers may exist at a time.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub fn reads(&self) -> Result<Reads, SubscribeError> {
+        self.holder.reads()
     }
 
     /// Says that this client's user is writing, or has stopped; others see it as a lease `typing`.
@@ -172,6 +193,14 @@ impl Holder {
     #[cfg(feature = "ffi")]
     pub(crate) fn presence(&self) -> &Presence {
         &self.presence
+    }
+
+    pub(crate) fn people(&self) -> Result<People, SubscribeError> {
+        Ok(People::new(self.presence.follow()?))
+    }
+
+    pub(crate) fn reads(&self) -> Result<Reads, SubscribeError> {
+        Ok(Reads::new(self.presence.follow()?))
     }
 
     pub(crate) fn publish(&self, kind: &str, body: &str) -> Result<Outgoing, SendError> {

@@ -9,8 +9,10 @@ use tokio::sync::watch;
 use crate::dialog_state::DialogState;
 use crate::error::{OpError, SendError, SubscribeError};
 use crate::hub::{Hub, Rows};
-use crate::people::{People, Presence};
+use crate::people::People;
+use crate::presence::Presence;
 use crate::promise::Promise;
+use crate::reads::Reads;
 use crate::shared::{Closed, Shared};
 
 /// A handle of a dialog, which is kept up to date as long as a handle exists. Cheap to clone.
@@ -109,7 +111,26 @@ impl Dialog {
     /// [`SubscribeError`]. If the channel's rule has no people, [`People::state`] says so with the
     /// code `people_off`.
     pub fn people(&self) -> Result<People, SubscribeError> {
-        self.handle.presence.people()
+        Ok(People::new(self.handle.presence.follow()?))
+    }
+
+    /// Says that this client's user has read the dialog up to the event at this offset; `None` for the
+    /// newest one that is here. A position never goes back. The server is told at most once a
+    /// second, and what it could not be told yet waits, with a store also for the next start.
+    ///
+    /// # Errors
+    /// [`SendError`] with the code `bad_offset` if the event is not here yet, or `closed`.
+    pub fn mark_read(&self, offset: Option<Offset>) -> Result<(), SendError> {
+        self.handle.presence.mark_read(offset)
+    }
+
+    /// Follows how far the dialog was read: what is unread, and how far others have read. Several
+    /// followers may exist at a time.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub fn reads(&self) -> Result<Reads, SubscribeError> {
+        Ok(Reads::new(self.handle.presence.follow()?))
     }
 
     /// Says that this client's user is writing, or has stopped; others see it as a lease `typing`.

@@ -1,11 +1,11 @@
-//! Distributes the core's events: to the status, the rows of dialogs, channels, their people,
-//! promises and event streams.
+//! Distributes the core's events: to the status, the rows of dialogs, channels, their people and read
+//! positions, promises and event streams.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
 use tidewire_core::tables::TableRows;
-use tidewire_core::wire::{ChannelName, DIALOG_PREFIX, OpId, RunId, User};
+use tidewire_core::wire::{DIALOG_PREFIX, OpId, RunId, User};
 use tidewire_core::{OpState, Row, State, Status};
 use tokio::sync::{broadcast, oneshot, watch};
 
@@ -13,10 +13,11 @@ use crate::channel_item::ChannelItem;
 use crate::core::{Core, Event};
 use crate::dialog_state::{DialogState, DialogStatus};
 use crate::events::{ClientEvent, EventQueue, Look};
-use crate::people_state::PeopleState;
 use crate::people_view::{LeaseHolders, PeopleView};
 use crate::promise::{Promise, Promised};
+use crate::reads_view::ReadsView;
 use crate::table_queue::{Seen, TableQueue, TableView};
+use crate::view::Views;
 
 /// A snapshot of a dialog's rows. Cheap to clone; rows that did not change are shared with the
 /// snapshot before.
@@ -32,8 +33,8 @@ pub(crate) struct Hub {
     pub(crate) user: watch::Sender<Option<User>>,
     dialogs: HashMap<String, DialogView>,
     channels: HashMap<String, ChannelView>,
-    /// By the channel's name, as long as somebody watches.
-    people: HashMap<String, PeopleView>,
+    pub(crate) people: Views<PeopleView>,
+    pub(crate) reads: Views<ReadsView>,
     /// By the channel's name, as long as a handle holds something.
     leases: HashMap<String, LeaseHolders>,
     /// Numbers handles and watchers.
@@ -45,10 +46,8 @@ pub(crate) struct Hub {
     /// The events before the first reader of events, until the client connects.
     early: Option<Arc<EventQueue>>,
     streams: Vec<Weak<EventQueue>>,
-    /// Dialogs whose rows changed since the last publication, channels whose people did, and the
-    /// events since.
+    /// Dialogs whose rows changed since the last publication, and the events since.
     dirty: HashSet<String>,
-    dirty_people: BTreeSet<ChannelName>,
     news: Vec<ClientEvent>,
     ended: bool,
 }
@@ -83,7 +82,8 @@ impl Hub {
             user: watch::Sender::new(None),
             dialogs: HashMap::new(),
             channels: HashMap::new(),
-            people: HashMap::new(),
+            people: Views::default(),
+            reads: Views::default(),
             leases: HashMap::new(),
             serial: 0,
             tables: HashMap::new(),
@@ -92,7 +92,6 @@ impl Hub {
             early: Some(Arc::default()),
             streams: Vec::new(),
             dirty: HashSet::new(),
-            dirty_people: BTreeSet::new(),
             news: Vec::new(),
             ended: false,
         }
@@ -123,7 +122,7 @@ impl Hub {
             view.handles -= 1;
             if view.handles == 0 {
                 self.dialogs.remove(dialog);
-                self.end_people(&format!("{DIALOG_PREFIX}{dialog}"));
+                self.end_followers(&format!("{DIALOG_PREFIX}{dialog}"));
             }
         }
     }
@@ -144,7 +143,7 @@ impl Hub {
             view.handles -= 1;
             if view.handles == 0 {
                 self.channels.remove(channel);
-                self.end_people(channel);
+                self.end_followers(channel);
             }
         }
     }
@@ -153,23 +152,6 @@ impl Hub {
     pub(crate) fn number(&mut self) -> u64 {
         self.serial += 1;
         self.serial
-    }
-
-    /// Adds a watcher of a channel's people, which the core has added too.
-    pub(crate) fn add_watcher(&mut self, channel: &str, core: &Core) -> (u64, watch::Receiver<PeopleState>) {
-        let watcher = self.number();
-        let view = self.people.entry(channel.to_owned()).or_insert_with(|| PeopleView::new(channel, core));
-        (watcher, view.add(watcher))
-    }
-
-    /// Removes a watcher of a channel's people; false if it ended before, with the channel.
-    pub(crate) fn remove_watcher(&mut self, channel: &str, watcher: u64) -> bool {
-        let Some(view) = self.people.get_mut(channel) else { return false };
-        let was = view.remove(watcher);
-        if !view.is_watched() {
-            self.people.remove(channel);
-        }
-        was
     }
 
     /// A handle holds a lease of a channel from now on.
@@ -258,11 +240,9 @@ impl Hub {
         }
         match event {
             Event::People { channel, changes, status, count } => {
-                if let Some(view) = self.people.get_mut(&*channel) {
-                    view.take(changes, status, count);
-                    self.dirty_people.insert(channel);
-                }
+                self.people.take(channel, (changes, status, count));
             }
+            Event::Reads { channel, state, receipts } => self.reads.take(channel, (state, receipts)),
             event => self.news.extend(ClientEvent::of(event)),
         }
     }
@@ -276,12 +256,10 @@ impl Hub {
             }
         }
         let mut news = std::mem::take(&mut self.news);
-        for channel in std::mem::take(&mut self.dirty_people) {
-            if let Some(view) = self.people.get_mut(&*channel) {
-                let state = view.publish(core.user());
-                news.push(ClientEvent::People { channel, state });
-            }
-        }
+        let people = self.people.publish(core.user()).into_iter();
+        news.extend(people.map(|(channel, state)| ClientEvent::People { channel, state }));
+        let reads = self.reads.publish(core.user()).into_iter();
+        news.extend(reads.map(|(channel, state)| ClientEvent::Reads { channel, state }));
         if news.is_empty() {
             return;
         }
@@ -335,7 +313,8 @@ impl Hub {
         self.promises.clear();
         self.tables.drain().for_each(|(_, view)| view.end());
         self.channels.clear();
-        self.people.clear();
+        self.people.end_all();
+        self.reads.end_all();
         self.leases.clear();
         for (_, view) in self.dialogs.drain() {
             view.state.send_modify(|known| known.status = DialogStatus::Closed);
@@ -345,10 +324,11 @@ impl Hub {
 
     /// Ends the watchers and the leases of a channel that is no longer open: the core has dropped
     /// them with it.
-    fn end_people(&mut self, channel: &str) {
+    fn end_followers(&mut self, channel: &str) {
         let dialog = channel.strip_prefix(DIALOG_PREFIX);
         if !self.channels.contains_key(channel) && !dialog.is_some_and(|id| self.dialogs.contains_key(id)) {
-            self.people.remove(channel);
+            self.people.end(channel);
+            self.reads.end(channel);
             self.leases.remove(channel);
         }
     }

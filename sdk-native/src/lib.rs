@@ -36,12 +36,17 @@ pub mod error;
 mod events;
 #[cfg(feature = "ffi")]
 mod ffi;
+mod follower;
 mod guest;
 mod hub;
 mod people;
 mod people_state;
 mod people_view;
+mod presence;
 mod promise;
+mod reads;
+mod reads_state;
+mod reads_view;
 mod requests;
 mod shared;
 mod socket;
@@ -50,6 +55,7 @@ mod table;
 mod table_queue;
 pub mod token;
 mod transport;
+mod view;
 
 pub use channel::Channel;
 pub use channel_item::ChannelItem;
@@ -64,6 +70,8 @@ pub use guest::GuestSession;
 pub use hub::Rows;
 pub use people::People;
 pub use people_state::{PeopleState, Person, PersonLease};
+pub use reads::Reads;
+pub use reads_state::ReadsState;
 #[doc(hidden)]
 pub use socket::websocket_config;
 pub use store::Storage;
@@ -71,7 +79,7 @@ pub use table::Table;
 pub use tidewire_core::tables::{
     ReadyTable, RowChange, RowEvents, TableError, TableQuery, TableRows, TableStatus, TableUpdate, Why,
 };
-pub use tidewire_core::wire::{EventFrame, Profile, RowOp, Signal, User, UserKind};
+pub use tidewire_core::wire::{EventFrame, Profile, Receipt, RowOp, Signal, User, UserKind};
 pub use tidewire_core::{
     Change, ChannelName, ChannelState, Config, Counters, Entry, Epoch, Lane, Lifecycle, Metrics, Network,
     Offset, OpId, OpState, PeopleStatus, Report, Row, RowKind, RowState, RunId, State, Status, Transport,

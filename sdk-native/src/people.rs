@@ -1,14 +1,14 @@
-//! Who is in a channel and what they do there: the handle that follows it, and what a handle of a
-//! channel says about its own user.
+//! Who is in a channel and what they do there: the handle that follows it.
 
-use std::sync::Arc;
-
-use tokio::sync::watch;
-
-use crate::error::{SendError, SubscribeError};
-use crate::people_state::PeopleState;
-use crate::shared::Shared;
+use tidewire_core::Now;
 use tidewire_core::wire::User;
+
+use crate::core::Core;
+use crate::follower::{Followed, Follower};
+use crate::hub::Hub;
+use crate::people_state::PeopleState;
+use crate::people_view::PeopleView;
+use crate::view::Views;
 
 /// Follows who is in a dialog or a channel, from [`Dialog::people`](crate::Dialog::people) or
 /// [`Channel::people`](crate::Channel::people). Dropping it ends that; so does dropping the last
@@ -26,40 +26,23 @@ use tidewire_core::wire::User;
 /// # }
 /// ```
 pub struct People {
-    watcher: Watcher,
-    states: States,
-}
-
-/// A watcher in the core; dropping it removes the watcher.
-pub(crate) struct Watcher {
-    shared: Arc<Shared>,
-    channel: String,
-    id: u64,
-}
-
-/// The states of a channel's people, the newest of them at a time.
-#[derive(Clone)]
-pub(crate) struct States(watch::Receiver<PeopleState>);
-
-/// What one handle of a channel says about its user there. Dropping it gives up the leases that no
-/// other handle holds.
-pub(crate) struct Presence {
-    shared: Arc<Shared>,
-    channel: String,
-    /// The handle's number, by which the hub knows what it holds.
-    id: u64,
+    follower: Follower<PeopleView>,
 }
 
 impl std::fmt::Debug for People {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("People").field("channel", &self.watcher.channel).finish_non_exhaustive()
+        f.debug_struct("People").field("channel", &self.follower.channel()).finish_non_exhaustive()
     }
 }
 
 impl People {
+    pub(crate) fn new(follower: Follower<PeopleView>) -> People {
+        People { follower }
+    }
+
     /// Who is there, as far as is known now.
     pub fn state(&self) -> PeopleState {
-        self.states.state()
+        self.follower.state()
     }
 
     /// The users who are writing now, without this client's own.
@@ -72,92 +55,28 @@ impl People {
     /// the client is closed or the last handle of the dialog or channel is dropped. Dropping the
     /// future loses nothing.
     pub async fn next(&mut self) -> Option<PeopleState> {
-        self.states.next().await
+        self.follower.next().await
     }
 
     /// Ends the watching; dropping the handle does the same.
     pub fn close(self) {}
-}
 
-/// Bindings close from one thread and wait on others.
-#[cfg(feature = "ffi")]
-impl People {
-    pub(crate) fn into_parts(self) -> (Watcher, States) {
-        (self.watcher, self.states)
+    #[cfg(feature = "ffi")]
+    pub(crate) fn into_follower(self) -> Follower<PeopleView> {
+        self.follower
     }
 }
 
-impl States {
-    pub(crate) fn state(&self) -> PeopleState {
-        self.0.borrow().clone()
+impl Followed for PeopleView {
+    fn watch(core: &mut Core, now: Now, channel: &str) -> Result<(), tidewire_core::SubscribeError> {
+        core.watch_people(now, channel)
     }
 
-    pub(crate) async fn next(&mut self) -> Option<PeopleState> {
-        self.0.changed().await.ok()?;
-        Some(self.0.borrow_and_update().clone())
-    }
-}
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        // A closed client has no watchers, and a channel that has ended took its watchers along.
-        let _ = self.shared.command(|core, hub, now| {
-            if hub.remove_watcher(&self.channel, self.id) {
-                core.unwatch_people(now, &self.channel);
-            }
-        });
-    }
-}
-
-impl Presence {
-    pub(crate) fn new(shared: &Arc<Shared>, channel: String, id: u64) -> Presence {
-        Presence { shared: Arc::clone(shared), channel, id }
+    fn unwatch(core: &mut Core, now: Now, channel: &str) {
+        core.unwatch_people(now, channel);
     }
 
-    pub(crate) fn channel(&self) -> &str {
-        &self.channel
-    }
-
-    pub(crate) fn people(&self) -> Result<People, SubscribeError> {
-        let (id, mut states) = self.shared.command(|core, hub, now| {
-            core.watch_people(now, &self.channel)?;
-            Ok::<_, SubscribeError>(hub.add_watcher(&self.channel, core))
-        })??;
-        states.mark_changed();
-        let watcher = Watcher { shared: Arc::clone(&self.shared), channel: self.channel.clone(), id };
-        Ok(People { watcher, states: States(states) })
-    }
-
-    pub(crate) fn typing(&self, on: bool) -> Result<(), SendError> {
-        Ok(self.shared.command(|core, _, now| core.typing(now, &self.channel, on))??)
-    }
-
-    pub(crate) fn hold(&self, kind: &str, body: &str) -> Result<(), SendError> {
-        self.shared.command(|core, hub, now| {
-            core.set_lease(now, &self.channel, kind, Some(body))?;
-            hub.add_lease(&self.channel, kind, self.id);
-            Ok(())
-        })?
-    }
-
-    pub(crate) fn release(&self, kind: &str) -> Result<(), SendError> {
-        self.shared.command(|core, hub, now| {
-            if hub.remove_lease(&self.channel, kind, self.id) {
-                core.set_lease(now, &self.channel, kind, None)?;
-            }
-            Ok(())
-        })?
-    }
-}
-
-impl Drop for Presence {
-    fn drop(&mut self) {
-        // A closed client holds nothing.
-        let _ = self.shared.command(|core, hub, now| {
-            for kind in hub.remove_leases(&self.channel, self.id) {
-                // A channel that is no longer open took its leases along.
-                let _ = core.set_lease(now, &self.channel, &kind, None);
-            }
-        });
+    fn views(hub: &mut Hub) -> &mut Views<PeopleView> {
+        &mut hub.people
     }
 }

@@ -1,77 +1,47 @@
-//! The hub's side of a channel's people: who watches them, and who holds which lease.
+//! The hub's side of a channel's people: who is there, and who holds which lease.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tidewire_core::wire::{self, User};
 use tidewire_core::{Change, PeopleStatus};
-use tokio::sync::watch;
 
 use crate::core::Core;
 use crate::people_state::{PeopleState, Person};
+use crate::view::View;
 
 /// The people of one channel, for their watchers.
 pub(crate) struct PeopleView {
-    watchers: BTreeSet<u64>,
     people: Vec<Arc<Person>>,
-    /// Changes of the list since the last publication.
+    /// Changes of the list since the last state.
     changes: Vec<Change<wire::Person>>,
     /// The status and the count after them.
     shown: (PeopleStatus, u64),
-    published: watch::Sender<PeopleState>,
 }
 
-impl PeopleView {
-    /// The people as the core has them.
-    pub(crate) fn new(channel: &str, core: &Core) -> PeopleView {
+impl View for PeopleView {
+    type State = PeopleState;
+    /// The changes of the list, the status and the count.
+    type News = (Vec<Change<wire::Person>>, PeopleStatus, u64);
+
+    fn new(channel: &str, core: &Core) -> PeopleView {
         let (people, status, count) = core.people(channel).unwrap_or_default();
-        let changes = vec![Change::Reset(people)];
-        let mut view = PeopleView {
-            watchers: BTreeSet::new(),
-            people: Vec::new(),
-            changes,
-            shown: (status, count),
-            published: watch::Sender::new(PeopleState::default()),
-        };
-        view.publish(core.user());
-        view
+        PeopleView { people: Vec::new(), changes: vec![Change::Reset(people)], shown: (status, count) }
     }
 
-    pub(crate) fn add(&mut self, watcher: u64) -> watch::Receiver<PeopleState> {
-        self.watchers.insert(watcher);
-        self.published.subscribe()
-    }
-
-    /// False if the watcher is none of these.
-    pub(crate) fn remove(&mut self, watcher: u64) -> bool {
-        self.watchers.remove(&watcher)
-    }
-
-    pub(crate) fn is_watched(&self) -> bool {
-        !self.watchers.is_empty()
-    }
-
-    /// Takes what changed, for the next publication.
-    pub(crate) fn take(&mut self, changes: Vec<Change<wire::Person>>, status: PeopleStatus, count: u64) {
+    fn take(&mut self, (changes, status, count): Self::News) {
         self.changes.extend(changes);
         self.shown = (status, count);
     }
 
-    /// Publishes the state for a client whose user is `me`, and returns it.
-    pub(crate) fn publish(&mut self, me: Option<&User>) -> PeopleState {
+    fn state(&mut self, me: Option<&User>) -> PeopleState {
         for change in self.changes.drain(..) {
             let change = change.map(|person| Arc::new(Person::seen_by(me, person)));
             let fits = change.apply(&mut self.people, |_, _| {});
             debug_assert!(fits, "a change beyond the people");
         }
         let (status, count) = self.shown.clone();
-        let state = PeopleState { status, count, people: self.people.clone().into() };
-        self.published.send_if_modified(|known| {
-            let is_new = *known != state;
-            known.clone_from(&state);
-            is_new
-        });
-        state
+        PeopleState { status, count, people: self.people.clone().into() }
     }
 }
 

@@ -147,6 +147,10 @@ async fn every_call_answers_with_a_code_and_the_client_goes_on() {
     {
         assert_eq!(result.expect_err("closed").code(), "closed");
     }
+    for result in [room.mark_read(None), guild.mark_read(None)] {
+        assert_eq!(result.expect_err("closed").code(), "closed");
+    }
     assert_eq!(room.people().expect_err("closed").code(), "closed");
+    assert_eq!(guild.reads().expect_err("closed").code(), "closed");
     while soon("the end of the people", people.next()).await.is_some() {}
 }

@@ -57,6 +57,7 @@ const TABLES: &str = r#"
     name = "guild:{id}"
     read = ["everyone"]
     people = true
+    receipts = true
     [channel.kinds]
     "poll.vote" = ["everyone"]
     "notice" = ["operators"]

@@ -5,10 +5,11 @@ mod common;
 use std::time::Duration;
 
 use common::fake::{Fake, event};
+use common::follow::state_where;
 use common::{eager, online, rows_where, soon, status_where};
 use serde_json::json;
 use tidewire::token::from_fn;
-use tidewire::{ChannelItem, Client, ClientOptions, Config, PeopleStatus, State};
+use tidewire::{ChannelItem, Client, ClientOptions, Config, Offset, PeopleStatus, State};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -216,6 +217,56 @@ async fn what_is_told_of_people_may_make_no_sense_and_harms_nothing() {
     while people.state().status != PeopleStatus::Live {
         soon("another list", people.next()).await;
     }
+}
+
+#[tokio::test]
+async fn what_is_told_of_reads_may_make_no_sense_and_harms_nothing() {
+    let fake = Fake::start().await;
+    let client = client(&fake, eager()).await;
+    let dialog = client.dialog("demo").expect("opened");
+    let mut reads = dialog.reads().expect("open");
+    let (mut session, _) = fake.welcomed().await;
+    session.empty("dialog:demo").await;
+    session.receive("marks").await;
+    let user = |id: u64| json!({"id": format!("user:{id}"), "name": "", "kind": "user"});
+    let receipt = |id: u64, offset: u64| json!({"user": user(id), "offset": offset, "at": 0});
+    let most = (1_u64 << 53) - 1;
+    let crowd: Vec<_> = (10..2_010).map(|id| receipt(id, id)).collect();
+    for frame in [
+        // What was never asked for, of a channel that nobody follows, and nothing at all.
+        json!({"t": "marks", "ch": "dialog:other", "offset": 7, "unread": 1, "head": 7, "users": [receipt(2, 7)]}),
+        json!({"t": "marks", "ch": "dialog:demo", "users": []}),
+        // The same user twice, further than the log goes, and users that can't be read.
+        json!({"t": "marks", "ch": "dialog:demo", "offset": 0, "unread": most, "head": most, "more": true,
+            "users": [receipt(2, 1), receipt(2, most), receipt(2, 3), {"user": 7}, 7, [], {"offset": 1}]}),
+        json!({"t": "marks", "ch": "dialog:demo", "users": crowd}),
+        json!({"t": "marks", "ch": "dialog:demo", "users": [], "refused": "of_a_later_version", "retry_after_ms": 1}),
+    ] {
+        session.send(&frame).await;
+    }
+    let state = state_where(&mut reads, "the crowd", |state| state.receipts.len() == 2_001).await;
+    assert_eq!(state.read_by(Offset(2_009)).len(), 2);
+    assert_eq!((state.receipts[0].offset, state.status), (Offset(most), PeopleStatus::Live));
+    session.send(&json!({"t": "marks", "ch": "dialog:demo", "users": [], "crowded": true})).await;
+    let state = state_where(&mut reads, "too many", |state| state.status == PeopleStatus::Crowded).await;
+    assert!(state.receipts.is_empty());
+    // One that can't be read costs what is known of the positions, and neither the connection nor rows.
+    session.text(r#"{"t":"marks","ch":"dialog:demo","offset":"x","users":7}"#).await;
+    session.send(&event("dialog:demo", 1, "still here")).await;
+    rows_where(&dialog, "the row", |rows| rows.len() == 1).await;
+    let code = String::from("protocol");
+    state_where(&mut reads, "the refusal", |state| {
+        state.status == PeopleStatus::Refused { code: code.clone() }
+    })
+    .await;
+    // A position of one's own that makes no sense neither blocks nor fools what is said later.
+    dialog.mark_read(None).expect("here");
+    assert_eq!(session.receive("mark").await["offset"], 1);
+    session.send(&json!({"t": "marks", "ch": "dialog:demo", "offset": most, "users": []})).await;
+    state_where(&mut reads, "the position", |state| state.position == Offset(most)).await;
+    assert_eq!(dialog.mark_read(Some(Offset(most))).expect_err("not here").code(), "bad_offset");
+    dialog.mark_read(None).expect("it is only older");
+    online(&client).await;
 }
 
 #[tokio::test]

@@ -5,13 +5,12 @@ mod common;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use common::follow::state_where;
 use common::server::Server;
-use common::{eager, online, soon, status_where, until};
+use common::{eager, member, member_at, online, soon, status_where, until};
 use serde_json::{Value, json};
-use tidewire::token::from_fn;
 use tidewire::{
-    Channel, Client, ClientEvent, ClientOptions, Config, Dialog, People, PeopleState, PeopleStatus, Person,
-    SendError, State,
+    Channel, ClientEvent, Config, Dialog, People, PeopleState, PeopleStatus, Person, SendError, State,
 };
 use tidewire_fault_proxy::{Faults, Proxy};
 use tokio::task::JoinHandle;
@@ -33,35 +32,6 @@ const TYPING: Duration = Duration::from_secs(6);
 
 fn guilds() -> Server {
     Server::configured(RULES, &["--model", "off"])
-}
-
-async fn client_at(url: &str, server: &Server, name: &str, config: Config) -> Client {
-    let token = server.token_with(name, &json!({"guilds": ["7"]}));
-    let provider = from_fn(move |_| {
-        let token = token.clone();
-        async move { Ok(token) }
-    });
-    let options = ClientOptions::new(url, provider).config(config);
-    let client = Client::open(options).await.expect("opens");
-    client.connect();
-    client
-}
-
-async fn member(server: &Server, name: &str) -> Client {
-    client_at(&server.url(), server, name, eager()).await
-}
-
-/// Waits until the people are as wanted.
-async fn people_where(people: &mut People, what: &str, wanted: impl Fn(&PeopleState) -> bool) -> PeopleState {
-    let found = tokio::time::timeout(common::PATIENCE, async {
-        let mut state = people.state();
-        while !wanted(&state) {
-            state = people.next().await.expect("open");
-        }
-        state
-    })
-    .await;
-    found.unwrap_or_else(|_| panic!("waited in vain for {what}; the people are {:?}", people.state()))
 }
 
 fn person<'a>(state: &'a PeopleState, id: &str) -> Option<&'a Person> {
@@ -136,41 +106,41 @@ async fn two_users_see_each_other_come_type_send_and_leave() {
     let (ada, bob) = (member(&server, "ada").await, member(&server, "bob").await);
     let hers = ada.dialog("demo").expect("opened");
     let mut seen = hers.people().expect("open");
-    let alone = people_where(&mut seen, "herself", sees("ada")).await;
+    let alone = state_where(&mut seen, "herself", sees("ada")).await;
     assert_eq!((ids(&alone), alone.count), (vec!["ada"], 1));
     assert!(alone.people[0].own && alone.people[0].since > 0 && alone.people[0].leases.is_empty());
 
     let his = bob.dialog("demo").expect("opened");
     let mut noted = his.people().expect("open");
-    let both = people_where(&mut seen, "both", sees("bob")).await;
+    let both = state_where(&mut seen, "both", sees("bob")).await;
     assert_eq!((ids(&both), both.count), (vec!["ada", "bob"], 2), "in the order in which they came");
     assert!(both.people[0].own && !both.people[1].own);
-    let other_way = people_where(&mut noted, "both", sees("ada")).await;
+    let other_way = state_where(&mut noted, "both", sees("ada")).await;
     assert_eq!(other_way.people.iter().filter(|person| person.own).count(), 1);
 
     his.typing(true).expect("taken");
-    let writing = people_where(&mut seen, "typing", |state| !state.typing().is_empty()).await;
+    let writing = state_where(&mut seen, "typing", |state| !state.typing().is_empty()).await;
     let told = Instant::now();
     let lease = person(&writing, "bob").and_then(|bob| bob.lease("typing")).expect("he types");
     assert!(lease.brief && lease.body == "{}" && lease.since > 0, "{lease:?}");
     assert_eq!(seen.typing().iter().map(|user| user.id.as_str()).collect::<Vec<_>>(), ["bob"]);
-    people_where(&mut noted, "his own typing", |state| {
+    state_where(&mut noted, "his own typing", |state| {
         person(state, "bob").is_some_and(|bob| bob.lease("typing").is_some())
     })
     .await;
     assert!(noted.typing().is_empty(), "nobody is told of oneself");
     soon("the ack", his.send("hello").expect("taken").acked()).await.expect("committed");
-    people_where(&mut seen, "the end of typing", |state| state.typing().is_empty()).await;
+    state_where(&mut seen, "the end of typing", |state| state.typing().is_empty()).await;
     assert!(told.elapsed() < TYPING, "the message ended it, not the time: {:?}", told.elapsed());
 
     his.typing(true).expect("taken");
-    people_where(&mut seen, "typing", |state| !state.typing().is_empty()).await;
+    state_where(&mut seen, "typing", |state| !state.typing().is_empty()).await;
     his.typing(false).expect("taken");
-    people_where(&mut seen, "the end of typing", |state| state.typing().is_empty()).await;
+    state_where(&mut seen, "the end of typing", |state| state.typing().is_empty()).await;
 
     let left = Instant::now();
     drop(his);
-    people_where(&mut seen, "him to leave", |state| person(state, "bob").is_none()).await;
+    state_where(&mut seen, "him to leave", |state| person(state, "bob").is_none()).await;
     assert!(left.elapsed() < GRACE, "who leaves is gone at once");
     assert_eq!(seen.state().count, 1);
     soon("his watching to end", async { while noted.next().await.is_some() {} }).await;
@@ -184,7 +154,7 @@ async fn a_late_watcher_gets_the_present_state_at_once_and_each_ends_alone() {
     let mut first = hers.people().expect("open");
     let his = bob.channel("guild:7").expect("opened");
     his.hold("status", r#"{"text":"away"}"#).expect("taken");
-    people_where(&mut first, "his status", |state| body(state, "bob", "status").is_some()).await;
+    state_where(&mut first, "his status", |state| body(state, "bob", "status").is_some()).await;
 
     let mut late = hers.people().expect("open");
     assert_eq!(late.state(), first.state());
@@ -194,19 +164,19 @@ async fn a_late_watcher_gets_the_present_state_at_once_and_each_ends_alone() {
     first.close();
     his.hold("status", r#"{"text":"back"}"#).expect("taken");
     let away = |state: &PeopleState| body(state, "bob", "status") == Some(json!({"text": "back"}));
-    people_where(&mut late, "his newer status", away).await;
+    state_where(&mut late, "his newer status", away).await;
 
     // Whoever watches after nobody did is told anew.
     drop(late);
     his.release("status").expect("taken");
     let mut again = hers.people().expect("open");
-    let state = people_where(&mut again, "both", sees("bob")).await;
+    let state = state_where(&mut again, "both", sees("bob")).await;
     assert!(state.people.iter().all(|person| person.leases.is_empty()), "{state:?}");
     for _ in 0..200 {
         drop(hers.people().expect("open"));
     }
     drop(his);
-    people_where(&mut again, "him to leave", |state| person(state, "bob").is_none()).await;
+    state_where(&mut again, "him to leave", |state| person(state, "bob").is_none()).await;
 }
 
 #[tokio::test]
@@ -220,12 +190,12 @@ async fn a_lease_lasts_until_the_last_handle_that_holds_it_lets_go_and_the_newes
     let third = bob.channel("dialog:demo").expect("opened");
     let is = |wanted: Value| move |state: &PeopleState| body(state, "bob", "status") == Some(wanted.clone());
     first.hold("status", r#"{"n":1}"#).expect("taken");
-    people_where(&mut seen, "the first body", is(json!({"n": 1}))).await;
+    state_where(&mut seen, "the first body", is(json!({"n": 1}))).await;
     second.hold("status", r#"{"n":2}"#).expect("taken");
     third.hold("status", r#"{"n":3}"#).expect("taken");
     first.hold("viewing", r#"{"page":"/"}"#).expect("taken");
     let state =
-        people_where(&mut seen, "what he views", |state| body(state, "bob", "viewing").is_some()).await;
+        state_where(&mut seen, "what he views", |state| body(state, "bob", "viewing").is_some()).await;
     assert_eq!(body(&state, "bob", "status"), Some(json!({"n": 3})));
 
     let clone = first.clone();
@@ -234,16 +204,16 @@ async fn a_lease_lasts_until_the_last_handle_that_holds_it_lets_go_and_the_newes
     third.release("status").expect("does nothing");
     third.release("viewing").expect("does nothing: another handle holds it");
     third.hold("mood", "{}").expect("taken");
-    let state = people_where(&mut seen, "his mood", |state| body(state, "bob", "mood").is_some()).await;
+    let state = state_where(&mut seen, "his mood", |state| body(state, "bob", "mood").is_some()).await;
     assert_eq!(body(&state, "bob", "status"), Some(json!({"n": 3})), "the second one holds it");
     assert!(body(&state, "bob", "viewing").is_some(), "the first one's clone holds it");
     drop(clone);
-    people_where(&mut seen, "no view", |state| body(state, "bob", "viewing").is_none()).await;
+    state_where(&mut seen, "no view", |state| body(state, "bob", "viewing").is_none()).await;
     drop(second);
-    let state = people_where(&mut seen, "no status", |state| body(state, "bob", "status").is_none()).await;
+    let state = state_where(&mut seen, "no status", |state| body(state, "bob", "status").is_none()).await;
     assert!(body(&state, "bob", "mood").is_some() && person(&state, "bob").expect("here").here);
     third.release("mood").expect("taken");
-    people_where(&mut seen, "no mood", |state| person(state, "bob").is_some_and(|bob| bob.leases.is_empty()))
+    state_where(&mut seen, "no mood", |state| person(state, "bob").is_some_and(|bob| bob.leases.is_empty()))
         .await;
 }
 
@@ -255,11 +225,11 @@ async fn the_people_end_with_the_last_handle_and_those_of_the_next_one_are_other
         (ada.dialog("demo").expect("opened"), ada.channel("dialog:demo").expect("opened"));
     let mut before = dialog.people().expect("open");
     let mut of_channel = channel.people().expect("open");
-    people_where(&mut before, "herself", sees("ada")).await;
+    state_where(&mut before, "herself", sees("ada")).await;
     drop(dialog);
     channel.hold("status", "{}").expect("taken");
     for people in [&mut before, &mut of_channel] {
-        people_where(people, "her status", |state| body(state, "ada", "status").is_some()).await;
+        state_where(people, "her status", |state| body(state, "ada", "status").is_some()).await;
     }
     drop(channel);
     for people in [&mut before, &mut of_channel] {
@@ -270,10 +240,10 @@ async fn the_people_end_with_the_last_handle_and_those_of_the_next_one_are_other
     let mut after = again.people().expect("open");
     // Those that have ended take no watcher of the new ones along.
     drop((before, of_channel));
-    let state = people_where(&mut after, "herself", sees("ada")).await;
+    let state = state_where(&mut after, "herself", sees("ada")).await;
     assert!(state.people.iter().all(|person| person.leases.is_empty()), "given up: {state:?}");
     again.hold("mood", "{}").expect("taken");
-    people_where(&mut after, "her mood", |state| body(state, "ada", "mood").is_some()).await;
+    state_where(&mut after, "her mood", |state| body(state, "ada", "mood").is_some()).await;
 }
 
 #[tokio::test]
@@ -283,13 +253,13 @@ async fn a_connection_that_is_lost_within_the_grace_changes_nothing_for_others()
     let ada = member(&server, "ada").await;
     // So rarely that the twelve attempts of a minute are enough.
     let config = Config { backoff_base_ms: 500, backoff_cap_ms: 1_000, ..eager() };
-    let bob = client_at(&format!("http://{}", proxy.address()), &server, "bob", config).await;
+    let bob = member_at(&format!("http://{}", proxy.address()), &server, "bob", config).await;
     let hers = ada.channel("guild:7").expect("opened");
     let mut seen = hers.people().expect("open");
     let his = bob.channel("guild:7").expect("opened");
     his.hold("status", "{}").expect("taken");
     let has_status = |state: &PeopleState| body(state, "bob", "status").is_some();
-    people_where(&mut seen, "him", has_status).await;
+    state_where(&mut seen, "him", has_status).await;
     let recorder = Recorder::new(seen);
     for loss in 1..=2 {
         proxy.set(Faults { refuse: true, ..Faults::default() });
@@ -321,7 +291,7 @@ async fn a_server_that_is_killed_and_comes_back_forgets_nobody_who_comes_back_to
     his.hold("status", "{}").expect("taken");
     theirs.hold("status", "{}").expect("taken");
     let all = |state: &PeopleState| ["bob", "cyd"].iter().all(|id| body(state, id, "status").is_some());
-    people_where(&mut seen, "all", all).await;
+    state_where(&mut seen, "all", all).await;
     let recorder = Recorder::new(seen);
     server.kill();
     for client in [&ada, &bob] {
@@ -356,7 +326,7 @@ async fn a_channel_whose_rule_has_no_people_or_may_not_be_read_is_refused_with_a
     };
     let news = ada.channel("news").expect("opened");
     let mut off = news.people().expect("open");
-    let state = people_where(&mut off, "the refusal", refused("people_off")).await;
+    let state = state_where(&mut off, "the refusal", refused("people_off")).await;
     assert_eq!((state.people.len(), state.count), (0, 0));
     // What the client can't know, the server complains about.
     news.hold("status", "{}").expect("taken");
@@ -372,10 +342,10 @@ async fn a_channel_whose_rule_has_no_people_or_may_not_be_read_is_refused_with_a
     assert_eq!(soon("the complaint", complaint).await, "people_off");
     let others = ada.channel("guild:8").expect("a valid name");
     let mut forbidden = others.people().expect("open");
-    people_where(&mut forbidden, "the refusal", refused("forbidden")).await;
+    state_where(&mut forbidden, "the refusal", refused("forbidden")).await;
     // The others are not affected.
     let guild = ada.channel("guild:7").expect("opened");
-    people_where(&mut guild.people().expect("open"), "herself", sees("ada")).await;
+    state_where(&mut guild.people().expect("open"), "herself", sees("ada")).await;
 }
 
 /// What both kinds of handles have.
@@ -452,7 +422,7 @@ async fn hostile_arguments_have_codes_and_the_people_go_on() {
     });
     for people in [&mut in_dialog, &mut in_channel] {
         let wanted = |state: &PeopleState| body(state, "ada", "status") == Some(json!({"a": 1}));
-        people_where(people, "her status", wanted).await;
+        state_where(people, "her status", wanted).await;
     }
     soon("the end", ada.close()).await;
     with_calls(&dialog, &channel, |calls| {
@@ -477,7 +447,7 @@ fn the_people_end_with_the_runtime_that_drives_the_client() {
         let ada = member(&server, "ada").await;
         let dialog = ada.dialog("demo").expect("opened");
         let mut people = dialog.people().expect("open");
-        people_where(&mut people, "herself", sees("ada")).await;
+        state_where(&mut people, "herself", sees("ada")).await;
         (ada, dialog, people)
     });
     drop(runtime);

@@ -208,6 +208,7 @@ impl<T: Part> Client<T> {
     /// with the same store.
     pub fn close(&mut self, now: Now) {
         let now = self.clamp(now);
+        self.leave_marks(now);
         self.link.close(context!(self, now));
         self.follow_link();
     }

@@ -144,6 +144,21 @@ impl<T: Part> Client<T> {
         self.marks_changed = true;
     }
 
+    /// The client is closed: the server is told of all positions now, and they are kept until the
+    /// server has them.
+    pub(super) fn leave_marks(&mut self, now: Now) {
+        if let Some(conn) = self.session {
+            let live = self.channels.iter().filter(|channel| channel.is_live());
+            let mark = |channel: &crate::delivery::Channel| {
+                Some((channel.name.clone(), channel.reading.pending()?.1))
+            };
+            for (ch, offset) in live.filter_map(mark).collect::<Vec<_>>() {
+                self.transmit(conn, &ClientFrame::Mark { ch, offset });
+            }
+        }
+        self.keep_marks(now, true);
+    }
+
     /// A channel is opened: the position that was kept for it is told again.
     pub(super) fn take_kept_mark(&mut self, channel: &mut crate::delivery::Channel) {
         if let Some(at) = self.kept_marks.iter().position(|kept| kept.channel == channel.name) {

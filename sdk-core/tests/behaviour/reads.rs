@@ -172,13 +172,14 @@ fn without_a_connection_a_position_waits_and_goes_out_with_the_next_one() {
 
 #[test]
 fn what_the_server_does_not_have_is_kept_on_the_device() {
-    for closed in [false, true] {
+    for end in ["the dialog", "the page", "the client"] {
         let mut rig = following(0, 3);
         rig.cut();
         rig.client.mark_read(rig.now, CH, None).expect("here");
-        match closed {
-            true => rig.client.close_dialog(rig.now, "demo"),
-            false => rig.feed(Input::Lifecycle(Lifecycle::Hidden)),
+        match end {
+            "the dialog" => rig.client.close_dialog(rig.now, "demo"),
+            "the page" => rig.feed(Input::Lifecycle(Lifecycle::Hidden)),
+            _ => rig.client.close(rig.now),
         }
         rig.drain();
         let mut rig = Rig::restored(rig.store.clone());
@@ -186,7 +187,7 @@ fn what_the_server_does_not_have_is_kept_on_the_device() {
         rig.connect();
         rig.welcome();
         rig.receive(sub_ok("resumed", 3, 3, vec![]));
-        assert_eq!(sent(&mut rig, "mark"), [json!({"t": "mark", "ch": CH, "offset": 3})], "{closed}");
+        assert_eq!(sent(&mut rig, "mark"), [json!({"t": "mark", "ch": CH, "offset": 3})], "{end}");
         rig.receive(json!({"t": "marks", "ch": CH, "offset": 3, "users": []}));
         rig.drain();
         let profile = rig.store.restored().profile.expect("kept");
@@ -208,6 +209,20 @@ fn a_channel_that_is_closed_tells_its_position_first() {
     rig.receive(json!({"t": "marks", "ch": CH, "offset": 3, "users": []}));
     rig.drain();
     assert!(!rig.store.restored().profile.expect("kept").contains("\"marks\""));
+}
+
+#[test]
+fn a_client_that_is_closed_tells_its_positions_first() {
+    let mut rig = following(0, 3);
+    for offset in [1, 3] {
+        rig.client.mark_read(rig.now, CH, Some(wire::Offset(offset))).expect("here");
+        rig.drain();
+    }
+    rig.client.close(rig.now);
+    rig.drain();
+    let told: Vec<Value> = sent(&mut rig, "mark").into_iter().map(|frame| frame["offset"].clone()).collect();
+    assert_eq!(told, [json!(1), json!(3)]);
+    assert!(rig.store.restored().profile.expect("kept").contains("\"marks\""));
 }
 
 #[test]

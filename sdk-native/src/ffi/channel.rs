@@ -10,8 +10,9 @@ use tokio::task::AbortHandle;
 
 use super::error::TidewireError;
 use super::events::ChannelState;
-use super::numbers::{count, large};
+use super::numbers::{count, large, place};
 use super::people::People;
+use super::reads::Reads;
 use super::user::User;
 use super::{DISPATCH, Outgoing};
 use crate::channel::{Holder, Items};
@@ -106,7 +107,23 @@ impl Channel {
     /// Follows who is in the channel and what they do there. Each call gives another handle.
     pub fn people(&self) -> Result<Arc<People>, TidewireError> {
         let holder = self.holder.lock();
-        Ok(People::new(holder.as_ref().ok_or_else(closed)?.presence().people()?))
+        Ok(People::new(holder.as_ref().ok_or_else(closed)?.people()?))
+    }
+
+    /// Says that this client's user has read the channel up to the event at this offset, by default
+    /// up to the newest one that is here. A position never goes back. The server is told at most once
+    /// a second, and what it could not be told yet waits, with a store also for the next start. Fails
+    /// with `bad_offset` if the event is not here yet.
+    #[uniffi::method(default(offset = None))]
+    pub fn mark_read(&self, offset: Option<i64>) -> Result<(), TidewireError> {
+        let holder = self.holder.lock();
+        Ok(holder.as_ref().ok_or_else(closed)?.presence().mark_read(offset.map(place))?)
+    }
+
+    /// Follows how far the channel was read. Each call gives another handle.
+    pub fn reads(&self) -> Result<Arc<Reads>, TidewireError> {
+        let holder = self.holder.lock();
+        Ok(Reads::new(holder.as_ref().ok_or_else(closed)?.reads()?))
     }
 
     /// Says that this client's user is writing, or has stopped. Call it with each change of the

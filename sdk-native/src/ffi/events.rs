@@ -7,6 +7,7 @@ use tidewire_core::{
 
 use super::numbers::{large, small};
 use super::people::PeopleState;
+use super::reads::ReadsState;
 use super::tables::TableUpdate;
 use super::user::User;
 use super::words::words;
@@ -278,12 +279,14 @@ pub enum Event {
     Table { view: i32, update: TableUpdate },
     /// Who is in a watched channel changed, or what they do there.
     People { channel: String, state: PeopleState },
+    /// How far a watched channel was read changed.
+    Reads { channel: String, state: ReadsState },
     /// The store fails with this code, or without a code works again.
     Storage { code: Option<String> },
     /// The server complained about a frame.
     Problem { code: String, detail: String },
     /// The reader was too slow and missed events. The current rows of dialogs and tables, the
-    /// people and the status follow.
+    /// people, the read positions and the status follow.
     Lagged { missed: i64 },
 }
 
@@ -404,6 +407,9 @@ impl From<ClientEvent> for Event {
             ClientEvent::Table { view, update } => Event::Table { view: small(view), update: update.into() },
             ClientEvent::People { channel, state } => {
                 Event::People { channel: channel.into(), state: state.into() }
+            }
+            ClientEvent::Reads { channel, state } => {
+                Event::Reads { channel: channel.into(), state: state.into() }
             }
             ClientEvent::Storage { code } => Event::Storage { code: code.map(str::to_owned) },
             ClientEvent::Problem { code, message } => Event::Problem { code, detail: message },

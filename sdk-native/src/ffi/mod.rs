@@ -10,9 +10,11 @@ mod channel;
 mod codes;
 mod error;
 mod events;
+mod follower;
 mod numbers;
 mod options;
 mod people;
+mod reads;
 mod report;
 mod shown;
 mod tables;
@@ -31,9 +33,10 @@ use tokio::sync::mpsc;
 use self::channel::Channel;
 use self::error::TidewireError;
 use self::events::{DialogState, Event, Lifecycle, Network, Row, Status};
-use self::numbers::{count, large};
+use self::numbers::{count, large, place};
 use self::options::{ClientOptions, TokenProvider};
 use self::people::People;
+use self::reads::Reads;
 use self::report::{Metrics, Report};
 use self::tables::{TableQuery, TableStatus};
 use self::user::User;
@@ -255,6 +258,21 @@ impl Client {
     pub fn people(&self, dialog: String) -> Result<Arc<People>, TidewireError> {
         let none = SubscribeError::Refused(tidewire_core::SubscribeError::NotOpen);
         Ok(People::new(self.dialog(&dialog).ok_or(none)?.people()?))
+    }
+
+    /// Says that this client's user has read an open dialog up to the event at this offset, by
+    /// default up to the newest one that is here. A position never goes back. The server is told at
+    /// most once a second, and what it could not be told yet waits, with a store also for the next
+    /// start. Fails with `bad_offset` if the event is not here yet.
+    #[uniffi::method(default(offset = None))]
+    pub fn mark_read(&self, dialog: String, offset: Option<i64>) -> Result<(), TidewireError> {
+        Ok(self.first_handle(&dialog)?.mark_read(offset.map(place))?)
+    }
+
+    /// Follows how far an open dialog was read. Each call gives another handle.
+    pub fn reads(&self, dialog: String) -> Result<Arc<Reads>, TidewireError> {
+        let none = SubscribeError::Refused(tidewire_core::SubscribeError::NotOpen);
+        Ok(Reads::new(self.dialog(&dialog).ok_or(none)?.reads()?))
     }
 
     /// Says that this client's user is writing in an open dialog, or has stopped. Call it with each

@@ -1,26 +1,19 @@
 //! Who is in a dialog or a channel, as an object.
 
-use parking_lot::Mutex;
 use std::sync::Arc;
 
 use tidewire_core::wire::TYPING;
-use tokio::sync::watch;
-use tokio::task::AbortHandle;
 
-use super::DISPATCH;
+use super::follower::Follower;
 use super::numbers::large;
 use super::user::User;
-use crate::people::{States, Watcher};
+use crate::people_view::PeopleView;
 
 /// Follows who is in a dialog or a channel. Closing or dropping it ends that, and so does the end
 /// of the dialog or channel. It does not keep the client open.
 #[derive(uniffi::Object)]
 pub struct People {
-    /// None once it is closed.
-    watcher: Mutex<Option<Watcher>>,
-    states: States,
-    inbox: tokio::sync::Mutex<watch::Receiver<crate::PeopleState>>,
-    dispatch: AbortHandle,
+    follower: Follower<PeopleView>,
 }
 
 /// Who is in a dialog or a channel. Its text form leaves out what people wrote.
@@ -35,7 +28,7 @@ pub struct PeopleState {
     pub people: Vec<Person>,
 }
 
-/// How far the list of a channel's people can be relied on.
+/// How far the list of a channel's people, or its read positions, can be relied on.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
 #[uniffi::export(Debug, Display, Eq)]
 pub enum PeopleStatus {
@@ -43,7 +36,8 @@ pub enum PeopleStatus {
     Syncing,
     /// It is up to date.
     Live,
-    /// There are too many people to be listed; the count is up to date.
+    /// There are too many people to be listed; the count is up to date. Of read positions: those of
+    /// others are not told.
     Crowded,
     /// The server does not tell: `people_off` if the channel's rule does not have people, or why
     /// the channel can't be read.
@@ -84,12 +78,12 @@ pub struct PersonLease {
 impl People {
     /// Who is there, as far as is known now; as it was then, once this is closed.
     pub fn state(&self) -> PeopleState {
-        self.states.state().into()
+        self.follower.state().into()
     }
 
     /// The users who are writing now, without this client's own.
     pub fn typing(&self) -> Vec<User> {
-        self.states.state().typing().into_iter().cloned().map(User::from).collect()
+        self.follower.state().typing().into_iter().cloned().map(User::from).collect()
     }
 
     /// Waits for a change and returns the newest state; the first call returns the present one at
@@ -97,20 +91,13 @@ impl People {
     /// this, the dialog or channel, or the client is closed. One reader at a time. A cancelled call
     /// loses nothing.
     pub async fn next(&self) -> Option<PeopleState> {
-        let mut inbox = self.inbox.lock().await;
-        inbox.changed().await.ok()?;
-        if self.watcher.lock().is_none() {
-            return None;
-        }
-        Some(inbox.borrow_and_update().clone().into())
+        self.follower.next().await.map(PeopleState::from)
     }
 
     /// Ends the watching: `next` gives none from then on. Closing it again does nothing. Kotlin's
     /// name for it is `closeNow`, because `close` is `AutoCloseable`'s there.
     pub fn close(&self) {
-        let watcher = self.watcher.lock().take();
-        drop(watcher);
-        self.dispatch.abort();
+        self.follower.close();
     }
 }
 
@@ -126,25 +113,7 @@ impl PeopleState {
 
 impl People {
     pub(super) fn new(people: crate::people::People) -> Arc<People> {
-        let (watcher, states) = people.into_parts();
-        let (sender, inbox) = watch::channel(states.state());
-        let dispatch = DISPATCH.spawn(dispatch(states.clone(), sender)).abort_handle();
-        let (watcher, inbox) = (Mutex::new(Some(watcher)), tokio::sync::Mutex::new(inbox));
-        Arc::new(People { watcher, states, inbox, dispatch })
-    }
-}
-
-impl Drop for People {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-/// Passes states to the reader. The reader is not woken by whoever made the state: that is the task
-/// that drives the sockets.
-async fn dispatch(mut states: States, reader: watch::Sender<crate::PeopleState>) {
-    while let Some(state) = states.next().await {
-        reader.send_replace(state);
+        Arc::new(People { follower: Follower::new(people.into_follower()) })
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt::{Debug, Display, Formatter, Result};
 use super::channel::{ChannelEvent, ChannelItem};
 use super::events::{Change, ChannelState, DialogState, DialogStatus, Event, OpState, Row, Status};
 use super::people::{PeopleState, PeopleStatus, Person, PersonLease};
+use super::reads::{ReadsState, Receipt};
 use super::tables::{RowChange, TableListChange, TableQuery, TableStatus, TableUpdate};
 use super::user::User;
 
@@ -96,6 +97,9 @@ impl Debug for Event {
             }
             Event::People { channel, state } => {
                 f.debug_struct("People").field("channel", channel).field("state", state).finish()
+            }
+            Event::Reads { channel, state } => {
+                f.debug_struct("Reads").field("channel", channel).field("state", state).finish()
             }
             Event::Storage { code } => f.debug_struct("Storage").field("code", code).finish(),
             Event::Problem { code, .. } => {
@@ -205,6 +209,8 @@ display!(
     PeopleStatus,
     Person,
     PersonLease,
+    ReadsState,
+    Receipt,
     Row,
     RowChange,
     Status,

@@ -4,13 +4,17 @@
 
 pub mod build;
 pub mod fake;
+pub mod follow;
 pub mod peer;
 pub mod server;
 pub mod told;
 
 use std::time::{Duration, Instant};
 
-use tidewire::{Client, Config, Dialog, Rows, State, Status};
+use serde_json::json;
+use server::Server;
+use tidewire::token::from_fn;
+use tidewire::{Client, ClientOptions, Config, Dialog, Rows, State, Status, Storage};
 
 /// Long enough for a loaded machine; nothing waits this long when all is well.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -18,6 +22,29 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Settings that retry at once, so that tests don't wait.
 pub fn eager() -> Config {
     Config { backoff_base_ms: 20, backoff_cap_ms: 200, connect_timeout_ms: 5_000, ..Config::default() }
+}
+
+/// A user who may enter `guild:7`, connecting to the server.
+pub async fn member(server: &Server, name: &str) -> Client {
+    member_at(&server.url(), server, name, eager()).await
+}
+
+/// As [`member`], by way of another address.
+pub async fn member_at(url: &str, server: &Server, name: &str, config: Config) -> Client {
+    let client = member_with(url, server, name, config, Storage::Memory).await;
+    client.connect();
+    client
+}
+
+/// As [`member_at`], not yet connecting.
+pub async fn member_with(url: &str, server: &Server, name: &str, config: Config, storage: Storage) -> Client {
+    let token = server.token_with(name, &json!({"guilds": ["7"]}));
+    let provider = from_fn(move |_| {
+        let token = token.clone();
+        async move { Ok(token) }
+    });
+    let options = ClientOptions::new(url, provider).config(config).storage(storage);
+    Client::open(options).await.expect("opens")
 }
 
 /// Waits until the status is as wanted.

@@ -73,6 +73,11 @@ impl Peer {
         writeln!(self.child.stdin.as_mut().expect("piped"), "{text}").expect("written");
     }
 
+    /// Has it say that its user has read all that it shows.
+    pub fn mark_read(&mut self) {
+        writeln!(self.child.stdin.as_mut().expect("piped")).expect("written");
+    }
+
     pub fn state(&self) -> PeerState {
         self.state.lock().expect("unpoisoned").clone()
     }

@@ -1,8 +1,9 @@
 //! A native client that tests start, kill and start again.
 //!
-//! Each line of its standard input is a message to send; no two are equal. What happens goes to its
-//! standard output, one JSON object per line: events of a history (their `id` is the message's
-//! text), and notes with a member `p`. It ends with its input.
+//! Each line of its standard input is a message to send; no two are equal. With an empty line its
+//! user has read all that it shows. What happens goes to its standard output, one JSON object per
+//! line: events of a history (their `id` is the message's text), and notes with a member `p`. It
+//! ends with its input.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -93,6 +94,7 @@ async fn write(client: &Client, args: &Args) -> Result<(), Box<dyn std::error::E
         tokio::select! {
             line = lines.next_line() => match line? {
                 None => return Ok(()),
+                Some(text) if text.is_empty() => dialog.mark_read(None)?,
                 Some(text) => {
                     let sent = dialog.send(&text)?;
                     texts.insert(sent.id().clone(), text);

@@ -23,6 +23,8 @@ import dev.tidewire.People
 import dev.tidewire.PeopleState
 import dev.tidewire.PeopleStatus
 import dev.tidewire.PersonLease
+import dev.tidewire.Reads
+import dev.tidewire.ReadsState
 import dev.tidewire.ReadyTable
 import dev.tidewire.Row
 import dev.tidewire.RowEvent
@@ -79,6 +81,7 @@ private data class View(
     val acked: Map<String, Long> = emptyMap(),
     val grown: Int = 0,
     val table: List<TableUpdate> = emptyList(),
+    val read: Map<String, ReadsState> = emptyMap(),
 ) {
     fun told() = table.filterIsInstance<TableUpdate.Changes>().flatMap { it.changes }
 
@@ -91,6 +94,7 @@ private data class View(
             else -> this
         }
         is Event.Table -> copy(table = table + event.update)
+        is Event.Reads -> copy(read = read + (event.channel to event.state))
         is Event.Dialog -> event.changes.fold(this) { view, change -> view.after(change) }
         else -> this
     }
@@ -130,10 +134,18 @@ private val Channel.events: Flow<ChannelEvent>
 private val People.states: Flow<PeopleState>
     get() = flow { while (true) emit(next() ?: return@flow) }
 
+/** And those of how far it was read. */
+private val Reads.states: Flow<ReadsState>
+    get() = flow { while (true) emit(next() ?: return@flow) }
+
+private suspend fun People.until(name: String, condition: (PeopleState) -> Boolean) = states.until(name, ::state, condition)
+
+private suspend fun Reads.until(name: String, condition: (ReadsState) -> Boolean) = states.until(name, ::state, condition)
+
 /** The first state that is as wanted, the present one included. */
-private suspend fun People.until(name: String, condition: (PeopleState) -> Boolean): PeopleState {
-    val found = state().takeIf(condition) ?: withTimeoutOrNull(patience) { states.first(condition) }
-    check(name, found != null, state())
+private suspend fun <S : Any> Flow<S>.until(name: String, present: () -> S, condition: (S) -> Boolean): S {
+    val found = present().takeIf(condition) ?: withTimeoutOrNull(patience) { first(condition) }
+    check(name, found != null, present())
     return checkNotNull(found)
 }
 
@@ -235,6 +247,50 @@ private suspend fun provePeople(client: Client, other: Client, scope: CoroutineS
         client.typing("demo", false)
         client.release("demo", "viewing")
         inDialog.until("and their end") { leases(it).isEmpty() }
+    }
+}
+
+/** Two users see how far the other one has read a channel and a dialog. */
+private suspend fun proveReads(ada: Watched, other: Client, scope: CoroutineScope) {
+    val client = ada.client
+    val (room, theirRoom) = client.channel("guild:9") to other.channel("guild:9")
+    val (seen, theirSeen) = room.reads() to theirRoom.reads()
+    val (me, them) = checkNotNull(client.user()) to checkNotNull(other.user())
+    for (n in 1L..2L) check("message $n is taken", offsetOf(room.publish("message", "{\"text\":\"hello\"}")) == n)
+    val at = { position: Long, unread: Long ->
+        { state: ReadsState -> state.status is PeopleStatus.Live && state.position == position && state.unread == unread }
+    }
+    val nobody = theirSeen.until("what others wrote is unread", at(0, 2))
+    check("and nobody has read it", !nobody.more && nobody.receipts.isEmpty() && nobody.readBy(1).isEmpty(), nobody)
+    seen.until("what one wrote is not", at(0, 0))
+    theirRoom.markRead(1)
+    val read = seen.until("others see who has read it") { it.readBy(1) == listOf(them) }
+    val receipt = read.receipts.single()
+    check("how far and when", receipt.user == them && receipt.offset == 1L && receipt.atMs > 0 && read.readBy(2).isEmpty(), read)
+    theirSeen.until("what is unread after it is counted", at(1, 1))
+    theirRoom.markRead()
+    theirSeen.until("without an offset all is read", at(2, 0))
+    seen.until("and seen by others") { it.readBy(2) == listOf(them) }
+    ada.until("the events tell it too") { it.read["guild:9"]?.readBy(2) == listOf(them) }
+    val codes = listOf(3, Long.MAX_VALUE, -1).map { codeOf { theirRoom.markRead(it) } } +
+        listOf(codeOf { client.markRead("demo", -1) }, codeOf { client.markRead("other") }, codeOf { client.reads("other") })
+    val wanted = List(4) { "bad_offset" } + List(2) { "not_subscribed" }
+    check("what can't be read has a code", codes == wanted, codes)
+
+    theirRoom.closeNow()
+    check("a closed channel was read by nobody", withTimeoutOrNull(patience) { theirSeen.states.collect {} } != null)
+    check("nor is it read", codeOf { theirRoom.markRead() } == "closed" && codeOf { theirRoom.reads() } == "closed")
+    val ending = scope.launch { seen.states.collect {} }
+    seen.closeNow()
+    seen.closeNow()
+    check("closing ends a wait for reads", withTimeoutOrNull(patience) { ending.join() } != null)
+    listOf(seen, theirSeen).forEach { it.destroy() }
+    listOf(room, theirRoom).forEach { it.destroy() }
+
+    other.reads("demo").use { inDialog ->
+        val newest = checkNotNull(client.rows("demo").last().offset)
+        client.markRead("demo")
+        inDialog.until("the same in a dialog") { it.readBy(newest) == listOf(me) }
     }
 }
 
@@ -355,6 +411,7 @@ private suspend fun prove(scope: CoroutineScope) {
     check("a channel's events come once and in order", votes == wanted, votes)
 
     provePeople(ada.client, grace.client, scope)
+    proveReads(ada, grace.client, scope)
 
     val refused = Watched(Client(ClientOptions(server), Refusing), scope)
     refused.client.connect()
