@@ -196,6 +196,23 @@ test("a silent leader's positions are as of earlier", async () => {
   assert.deepEqual([follower.tabs.role, shownBy(follower), world.position], ["leader", ["live", 3, 0], 3]);
 });
 
+test("receipts stay the same objects whoever leads, and go if there are too many of them", async () => {
+  world.receipts = [{ user: BOB, offset: 2, at: 5 }];
+  const [leader, follower, third] = await tabs(3);
+  const receipts = (page) => page.positions.state.receipts;
+  const [first] = receipts(third);
+  assert.deepEqual(first, world.receipts[0]);
+  world.kill(leader);
+  await world.pass(5000);
+  assert.equal(follower.tabs.role, "leader");
+  assert.equal(receipts(third)[0], first);
+  world.crowded = true;
+  world.receipts = [];
+  world.kill(follower);
+  await world.pass(5000);
+  assert.deepEqual([third.tabs.role, third.positions.state.status, receipts(third)], ["leader", "crowded", []]);
+});
+
 test("an event that is not there is refused where the core is, and ignored where it is not", async () => {
   const [leader, follower] = await tabs(2);
   assert.throws(() => leader.mark(4), { code: "bad_offset" });

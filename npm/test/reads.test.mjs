@@ -179,14 +179,14 @@ test("a channel that begins anew has positions of its own, and nothing of the ol
   socket.drop();
   await until(() => sockets.length === 2);
   sockets[1].open();
-  const anew = { epoch: "e2", mode: "reset", reason: "epoch", head: 2, events: events(1, 2) };
+  const anew = { epoch: "e2", mode: "reset", reason: "epoch", head: 4, events: events(1, 2, 3, 4) };
   sockets[1].receive(WELCOME, { ...SUB_OK, ...anew });
   await settle();
-  sockets[1].receive(marks({ offset: 0, unread: 2, head: 2 }));
-  assert.deepEqual([reads.getState().position, reads.getState().unread], [0, 2]);
+  sockets[1].receive(marks({ offset: 0, unread: 4, head: 4 }));
+  assert.deepEqual([reads.getState().position, reads.getState().unread], [0, 4]);
   dialog.markRead();
   await until(() => said().length === 2);
-  assert.deepEqual(said(), [3, 2]);
+  assert.deepEqual(said(), [3, 4]);
 });
 
 test("another user has not read what the former one has", async () => {

@@ -55,6 +55,8 @@ export class World {
   /** How far the user has read, and others, each channel. */
   position = 0;
   receipts = [];
+  /** Whether more users have read than are told. */
+  crowded = false;
   /** The one table: its transactions, and how many subscriptions began and ended. */
   commits = [];
   subscribed = 0;
@@ -364,7 +366,15 @@ function socketsOf(world) {
       if (frame.t === "marks") {
         const head = world.log.filter(({ ch }) => ch === frame.ch).length;
         const offset = world.position;
-        this.#say({ t: "marks", ch: frame.ch, offset, unread: head - offset, head, users: world.receipts });
+        this.#say({
+          t: "marks",
+          ch: frame.ch,
+          offset,
+          unread: head - offset,
+          head,
+          users: world.receipts,
+          crowded: world.crowded,
+        });
       }
       if (frame.t === "watch")
         this.#say(peopleOf(frame.ch, { n: world.told, full: true, count: world.people.length, people: world.people }));
