@@ -6,7 +6,7 @@ import type { Roster } from "./roster.ts";
 import type { Scheduler } from "./store.ts";
 import { report, StateStore } from "./store.ts";
 import type { Held, Subscription } from "./subscription.ts";
-import type { ChannelState, DialogState, Listener, ReadState, Signal, Store } from "./types.ts";
+import type { ChannelState, DialogState, Listener, ReadsState, Signal, Store } from "./types.ts";
 import { TidewireError } from "./types.ts";
 import { callable, text, whole } from "./validate.ts";
 import { WatchedPart } from "./watched.ts";
@@ -29,8 +29,8 @@ export abstract class Handle<S extends DialogState | ChannelState> implements St
   /** Who is here, and what they are doing. */
   readonly people: People;
   /** How far the user and others have read. */
-  readonly reads: Store<ReadState>;
-  readonly #reads: WatchedPart<ReadState>;
+  readonly reads: Store<ReadsState>;
+  readonly #reads: WatchedPart<ReadsState>;
   readonly #positions: Positions;
   readonly #subscription: Subscription<S>;
   readonly #initial: S;

@@ -46,7 +46,7 @@ export type {
   Person,
   PersonLease,
   Profile,
-  ReadState,
+  ReadsState,
   Receipt,
   Report,
   ReportEntry,

@@ -1,6 +1,6 @@
 // What stores show before anything is known: on a server, and until the client has loaded.
 import type { TableState } from "./tables/types.ts";
-import type { ChannelState, ClientState, DialogState, Handler, PeopleState, ReadState } from "./types.ts";
+import type { ChannelState, ClientState, DialogState, Handler, PeopleState, ReadsState } from "./types.ts";
 
 /** The state of a client that has not connected yet. */
 export const NEW_CLIENT: ClientState = {
@@ -40,7 +40,7 @@ export const NO_EVENTS: ChannelState = {
 export const NOBODY: PeopleState = { status: "syncing", code: null, count: 0, people: [], typing: [] };
 
 /** How far a channel was read, before anything is known. */
-export const UNREAD: ReadState = { status: "syncing", code: null, position: 0, unread: null, more: false, receipts: [] };
+export const UNREAD: ReadsState = { status: "syncing", code: null, position: 0, unread: null, more: false, receipts: [] };
 
 /** The state of a table before anything is known. */
 export const NO_TABLE: TableState<never> = { rows: [], status: "loading", error: null };

@@ -3,12 +3,12 @@ import { UNREAD } from "./initial.ts";
 import { encode } from "./json.ts";
 import { kept } from "./list.ts";
 import { seenOf } from "./tabs/views.ts";
-import type { ReadState } from "./types.ts";
+import type { ReadsState } from "./types.ts";
 import type { WatchHost } from "./watched.ts";
 import { Watched } from "./watched.ts";
 
 /** How far one channel was read, for all its handles. */
-export class Positions extends Watched<ReadState> {
+export class Positions extends Watched<ReadsState> {
   /** The greatest offset of the channel's log that this tab has said. */
   #said = 0;
 
@@ -49,7 +49,7 @@ export class Positions extends Watched<ReadState> {
     const counted = unread === undefined && earlier ? before : { unread: unread ?? null, more };
     const isTold = status === "live" || status === "syncing";
     const told = isTold ? (receipts ?? before.receipts) : [];
-    const state: ReadState = {
+    const state: ReadsState = {
       status,
       code: code ?? null,
       position: earlier ? before.position : position,
@@ -62,7 +62,7 @@ export class Positions extends Watched<ReadState> {
     this.#show({ ...state, receipts: kept(before.receipts, same) });
   }
 
-  override asOfEarlier(): ReadState {
+  override asOfEarlier(): ReadsState {
     return { ...this.state, status: "syncing", code: null };
   }
 
@@ -76,9 +76,9 @@ export class Positions extends Watched<ReadState> {
     this.host.tabs.run({ c: "mark_read", channel: this.channel, offset });
   }
 
-  #show(state: ReadState): void {
+  #show(state: ReadsState): void {
     const { state: before } = this;
-    const isSame = (Object.keys(state) as (keyof ReadState)[]).every((member) => state[member] === before[member]);
+    const isSame = (Object.keys(state) as (keyof ReadsState)[]).every((member) => state[member] === before[member]);
     if (!isSame) this.set(state);
   }
 }

@@ -388,7 +388,7 @@ export interface Receipt {
 }
 
 /** How far a channel was read. */
-export interface ReadState {
+export interface ReadsState {
   /**
    * `syncing`: as of earlier, because the server has not answered yet, there is no connection, or
    * nobody subscribes. `live`: up to date. `crowded`: as `live`, but too many users have read it to

@@ -1,10 +1,10 @@
 // What TypeScript says of read positions and hand-off: `tsc` checks this file, nobody runs it.
-import type { Client, Handler, HandOffStep, Outgoing, ReadState, Receipt, Store, User } from "../src/index.ts";
+import type { Client, Handler, HandOffStep, Outgoing, ReadsState, Receipt, Store, User } from "../src/index.ts";
 
 export function typed(client: Client): void {
   const dialog = client.dialog("demo");
-  const reads: Store<ReadState> = dialog.reads;
-  const { status, code, position, unread, more, receipts }: ReadState = reads.getState();
+  const reads: Store<ReadsState> = dialog.reads;
+  const { status, code, position, unread, more, receipts }: ReadsState = reads.getState();
   [status satisfies "syncing" | "live" | "crowded" | "refused", code?.trim(), more === true, position.toFixed()];
   const count: string | undefined = unread?.toFixed();
   const [first]: readonly Receipt[] = receipts;
