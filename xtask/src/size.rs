@@ -3,9 +3,9 @@
 use crate::{build, progress, tools, unknown};
 
 /// Maximum size of core, glue and client together, in bytes after brotli -11.
-const LIMIT: u64 = 78 * 1024;
+const LIMIT: u64 = 79 * 1024;
 /// The same with live tables.
-const TABLES_LIMIT: u64 = 109 * 1024;
+const TABLES_LIMIT: u64 = 110 * 1024;
 /// Maximum size of the widget on top of that.
 const WIDGET_LIMIT: u64 = 16 * 1024;
 /// Maximum size of the hooks for React on top of core, glue and client.
