@@ -37,6 +37,7 @@ use tokens::{AllRules, Tokens};
 /// The server's machine. Times are ms since the beginning of the run.
 pub(crate) struct Server {
     log: Log,
+    devices: usize,
     rules: AllRules,
     setup: Setup,
     ids: Arc<CountedIds>,
@@ -60,6 +61,7 @@ impl Server {
     pub(crate) fn new(setup: &Setup, devices: usize, seed: u64) -> rusqlite::Result<Server> {
         Ok(Server {
             log: Log::new()?,
+            devices,
             rules: Arc::new(Mutex::new(vec![Rules::default(); devices])),
             setup: setup.clone(),
             ids: Arc::default(),
@@ -87,8 +89,7 @@ impl Server {
         for (device, rules) in self.rules.lock().iter_mut().enumerate() {
             rules.barred &= known.iter().any(|one| one.user == self.user(device));
         }
-        let devices = self.rules.lock().len();
-        let kinds = (0..devices).map(|device| self.kind_of(device)).collect();
+        let kinds = (0..self.devices).map(|device| self.kind_of(device)).collect();
         let engine = Arc::new(Engine {
             limits: ServerLimits { connections_per_dialog: self.setup.seats, ..ServerLimits::default() },
             timeouts: Timeouts::default(),
@@ -206,7 +207,7 @@ impl Server {
 
     /// What the user of a device is.
     fn kind_of(&self, device: usize) -> UserKind {
-        match self.setup.operator && device > 0 && device + 1 == self.rules.lock().len() {
+        match self.setup.operator && device > 0 && device + 1 == self.devices {
             true => UserKind::Operator,
             false if self.setup.guests => UserKind::Guest,
             false => UserKind::User,
