@@ -48,7 +48,7 @@ impl LogWatch {
 
     /// Whether a message still waits for an answer to start.
     pub(super) fn waits(&self) -> bool {
-        self.asked && self.open.is_none() && !self.blind
+        self.asked && self.open.is_none() && !self.blind && self.handler.is_some()
     }
 
     /// The run that takes longer than any should.
