@@ -454,6 +454,12 @@ async def main():
     check("a code that is none of the list", tw.code_of("banned_by_ada") is None)
     code = code_of(lambda: client.stop("demo"))
     check("nothing to stop is an error", code == "run_not_found", code)
+    check("the model answers", client.dialog_state("demo").handler == tw.Handler.AI(), client.dialog_state("demo"))
+    step = client.hand_off("demo", tw.HandOffStep.REQUEST())
+    await view.until("asking for a person is committed", lambda: step in view.acked)
+    check("and shown", client.dialog_state("demo").handler.is_queued())
+    client.hand_off("demo", tw.HandOffStep.RELEASE(None))
+    await view.until("and taken back", lambda: client.dialog_state("demo").handler.is_ai())
 
     await client.close()
     await asyncio.wait_for(view.reader, PATIENCE_S)

@@ -14,6 +14,7 @@ use crate::presence::Presence;
 use crate::promise::Promise;
 use crate::reads::Reads;
 use crate::shared::{Closed, Shared};
+use tidewire_core::wire::Step as HandOffStep;
 
 /// A handle of a dialog, which is kept up to date as long as a handle exists. Cheap to clone.
 #[derive(Clone)]
@@ -89,6 +90,20 @@ impl Dialog {
     pub fn stop(&self) -> Result<Outgoing, SendError> {
         self.handle.shared.command(|core, hub, now| {
             let id = core.stop(now, &self.handle.id)?;
+            Ok(Outgoing::new(hub, id))
+        })?
+    }
+
+    /// Takes a step of a hand-off: asks for an operator, takes the dialog, gives it on or back, or
+    /// closes it. [`DialogState::handler`] says who answers. Asking for an operator waits for the next
+    /// connection like a message; any other step is given up with the client. A step that the dialog's
+    /// state does not allow is refused by the server with the code `handoff_conflict`.
+    ///
+    /// # Errors
+    /// [`SendError`]; then nothing is sent.
+    pub fn hand_off(&self, step: &HandOffStep) -> Result<Outgoing, SendError> {
+        self.handle.shared.command(|core, hub, now| {
+            let id = core.hand_off(now, &self.handle.id, step)?;
             Ok(Outgoing::new(hub, id))
         })?
     }

@@ -1,5 +1,6 @@
 //! The state of a dialog, as a screen shows it above the rows.
 
+use tidewire_core::wire::Handler;
 use tidewire_core::{ChannelState, RunId};
 
 /// The state of a dialog.
@@ -9,6 +10,8 @@ pub struct DialogState {
     pub status: DialogStatus,
     /// The id of the newest answer under way, if there is one.
     pub run: Option<RunId>,
+    /// Who answers, once `status` is live; before that it is what the stored rows tell.
+    pub handler: Handler,
     /// Whether [`Dialog::load_older`](crate::Dialog::load_older) may find rows before the first one.
     pub has_older: bool,
     /// How many events were skipped since the dialog was opened, because the server no longer had

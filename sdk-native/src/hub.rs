@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
 use tidewire_core::tables::TableRows;
-use tidewire_core::wire::{DIALOG_PREFIX, OpId, RunId, User};
+use tidewire_core::wire::{DIALOG_PREFIX, Handler, OpId, RunId, User};
 use tidewire_core::{OpState, Row, State, Status};
 use tokio::sync::{broadcast, oneshot, watch};
 
@@ -56,6 +56,7 @@ struct DialogView {
     rows: Vec<Arc<Row>>,
     run: Option<RunId>,
     has_older: bool,
+    handler: Handler,
     published: watch::Sender<Rows>,
     state: watch::Sender<DialogState>,
     handles: usize,
@@ -108,6 +109,7 @@ impl Hub {
             rows: Vec::new(),
             run: None,
             has_older: false,
+            handler: Handler::Ai,
             published: watch::Sender::new(Arc::from([])),
             state: watch::Sender::new(DialogState::default()),
             handles: 0,
@@ -220,7 +222,7 @@ impl Hub {
 
     /// Takes one event of a batch.
     pub(crate) fn apply(&mut self, event: Event) {
-        if let Event::Dialog { dialog, changes, run, has_older, .. } = &event
+        if let Event::Dialog { dialog, changes, run, has_older, handler } = &event
             && let Some(view) = self.dialogs.get_mut(dialog)
         {
             for change in changes {
@@ -231,6 +233,7 @@ impl Hub {
             }
             view.run.clone_from(run);
             view.has_older = *has_older;
+            view.handler.clone_from(handler);
             self.dirty.insert(dialog.clone());
         }
         if let Event::Channel { channel, state } = &event
@@ -353,7 +356,11 @@ impl DialogView {
         let (run, has_older) = (&self.run, self.has_older);
         self.state.send_if_modified(|known| {
             let another_run = std::mem::replace(&mut known.run, run.clone()) != *run;
-            std::mem::replace(&mut known.has_older, has_older) != has_older || another_run
+            let another_handler = known.handler != self.handler;
+            if another_handler {
+                known.handler.clone_from(&self.handler);
+            }
+            std::mem::replace(&mut known.has_older, has_older) != has_older || another_run || another_handler
         });
     }
 }

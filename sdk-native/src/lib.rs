@@ -79,7 +79,9 @@ pub use table::Table;
 pub use tidewire_core::tables::{
     ReadyTable, RowChange, RowEvents, TableError, TableQuery, TableRows, TableStatus, TableUpdate, Why,
 };
-pub use tidewire_core::wire::{EventFrame, Profile, Receipt, RowOp, Signal, User, UserKind};
+pub use tidewire_core::wire::{
+    EventFrame, Handler, Profile, Receipt, RowOp, Signal, Step as HandOffStep, User, UserKind,
+};
 pub use tidewire_core::{
     Change, ChannelName, ChannelState, Config, Counters, Entry, Epoch, Lane, Lifecycle, Metrics, Network,
     Offset, OpId, OpState, PeopleStatus, Report, Row, RowKind, RowState, RunId, State, Status, Transport,

@@ -5,6 +5,7 @@ use tidewire_core::{
     State as CoreState,
 };
 
+use super::handoff::Handler;
 use super::numbers::{large, small};
 use super::people::PeopleState;
 use super::reads::ReadsState;
@@ -207,6 +208,8 @@ pub struct DialogState {
     pub status: DialogStatus,
     /// The id of the newest answer under way, if there is one.
     pub run: Option<String>,
+    /// Who answers, once `status` is live; before that it is what the stored rows tell.
+    pub handler: Handler,
     /// Whether `load_older` may find rows before the first one.
     pub has_older: bool,
     /// How many events were skipped since the dialog was opened.
@@ -245,6 +248,7 @@ impl From<crate::dialog_state::DialogState> for DialogState {
         DialogState {
             status,
             run: state.run.map(String::from),
+            handler: state.handler.into(),
             has_older: state.has_older,
             missed: large(state.missed),
         }

@@ -11,6 +11,7 @@ mod codes;
 mod error;
 mod events;
 mod follower;
+mod handoff;
 mod numbers;
 mod options;
 mod people;
@@ -33,6 +34,7 @@ use tokio::sync::mpsc;
 use self::channel::Channel;
 use self::error::TidewireError;
 use self::events::{DialogState, Event, Lifecycle, Network, Row, Status};
+use self::handoff::HandOffStep;
 use self::numbers::{count, large, place};
 use self::options::{ClientOptions, TokenProvider};
 use self::people::People;
@@ -312,6 +314,15 @@ impl Client {
         let none = SendError::Refused(tidewire_core::SendError::RunNotFound);
         self.dialog(&dialog).ok_or(none)?.stop()?;
         Ok(())
+    }
+
+    /// Takes a step of a hand-off in an open dialog: asks for an operator, takes the dialog, gives it on
+    /// or back, or closes it. `DialogState.handler` says who answers. Returns the op's id; a step that the
+    /// dialog's state does not allow comes back as a failed op with the code `handoff_conflict`.
+    pub fn hand_off(&self, dialog: String, step: HandOffStep) -> Result<String, TidewireError> {
+        let none = SendError::Refused(tidewire_core::SendError::NotOpen);
+        let outgoing = self.dialog(&dialog).ok_or(none)?.hand_off(&step.into())?;
+        Ok(outgoing.id().to_string())
     }
 
     /// The current rows of an open dialog.

@@ -5,6 +5,7 @@ use std::fmt::{Debug, Display, Formatter, Result};
 
 use super::channel::{ChannelEvent, ChannelItem};
 use super::events::{Change, ChannelState, DialogState, DialogStatus, Event, OpState, Row, Status};
+use super::handoff::{HandOffStep, Handler};
 use super::people::{PeopleState, PeopleStatus, Person, PersonLease};
 use super::reads::{ReadsState, Receipt};
 use super::tables::{RowChange, TableListChange, TableQuery, TableStatus, TableUpdate};
@@ -204,6 +205,8 @@ display!(
     DialogState,
     DialogStatus,
     Event,
+    HandOffStep,
+    Handler,
     OpState,
     PeopleState,
     PeopleStatus,
