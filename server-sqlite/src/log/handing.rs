@@ -50,10 +50,11 @@ fn store(connection: &Connection, channel: i64, handler: &Handler) -> rusqlite::
     Ok(())
 }
 
-/// Whether an operator has the dialog.
+/// Whether no answer may begin: an operator has the dialog, or had it since the message that wanted
+/// one.
 pub(super) fn is_silent(connection: &Connection, channel: i64) -> rusqlite::Result<bool> {
     connection
-        .prepare_cached("SELECT silent FROM dialogs WHERE channel = ?")?
+        .prepare_cached("SELECT silent OR wants_answer IS NULL FROM dialogs WHERE channel = ?")?
         .query_row([channel], |row| row.get(0))
         .optional()
         .map(Option::unwrap_or_default)

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use tidewire_core::{Input, Lifecycle, Network, State};
 
 /// Time after the faults within which all clients are online, in ms (L1).
-const ONLINE_MS: u64 = 40_000;
+const ONLINE_MS: u64 = 60_000;
 /// Time after the faults within which all clients have sent and seen everything, in ms, besides the
 /// time that the op budget needs for a backlog (L2).
 const SETTLED_MS: u64 = 60_000;

@@ -14,6 +14,11 @@ fn of_run(channel: i64, n: u128, kind: &str, run: &str) -> NewEvent {
     }
 }
 
+/// A message that wants an answer, without which none begins.
+fn ask(subject: &Subject, channel: i64) {
+    subject.stored(&NewEvent { wants_answer: true, ..message(channel, "dialog:a", 900, "?") });
+}
+
 fn start(subject: &Subject, channel: i64, n: u128, run: &str) -> Outcome {
     let event = of_run(channel, n, "answer.start", run);
     subject.write(Write::StartRun(StartRun { event, run: run.into() }))
@@ -31,18 +36,21 @@ fn end(subject: &Subject, channel: i64, n: u128, run: &str) -> Outcome {
 /// Case.
 pub fn a_run_has_one_start_and_one_end(subject: &Subject) {
     let a = subject.dialog("dialog:a", None);
-    assert_eq!(stored(start(subject, a, 1, "r")).offset, 1);
+    assert!(matches!(start(subject, a, 1, "r"), Outcome::Refused(Refusal::Silent)), "nobody asked");
+    ask(subject, a);
+    assert_eq!(stored(start(subject, a, 1, "r")).offset, 2);
     assert!(matches!(start(subject, a, 1, "r"), Outcome::Duplicate(_)), "its answer may have been lost");
-    assert_eq!(stored(end(subject, a, 2, "r")).offset, 2);
+    assert_eq!(stored(end(subject, a, 2, "r")).offset, 3);
     assert!(matches!(end(subject, a, 2, "r"), Outcome::Refused(Refusal::RunNotFound)));
     assert!(matches!(piece(subject, "r", 0, "late"), Outcome::Refused(Refusal::RunNotFound)));
-    assert_eq!(subject.row("dialog:a").unwrap().head, 2);
+    assert_eq!(subject.row("dialog:a").unwrap().head, 3);
     assert!(subject.read(Read::Unfinished).unfinished().unwrap().is_empty());
 }
 
 /// Case.
 pub fn pieces_of_a_run_that_a_crash_left_are_joined(subject: &Subject) {
     let a = subject.dialog("dialog:a", None);
+    ask(subject, a);
     start(subject, a, 1, "r");
     for (at, text) in [(0, "one "), (4, "two "), (4, "two "), (8, "three")] {
         assert!(matches!(piece(subject, "r", at, text), Outcome::Done));
@@ -63,8 +71,9 @@ pub fn a_cancellation_needs_a_run(subject: &Subject) {
         ..message(a, "dialog:a", n, "")
     };
     assert!(matches!(subject.append(&cancel(1, "r")), Outcome::Refused(Refusal::RunNotFound)));
+    ask(subject, a);
     start(subject, a, 1, "r");
-    assert_eq!(subject.stored(&cancel(2, "r")).offset, 2);
+    assert_eq!(subject.stored(&cancel(2, "r")).offset, 3);
     let b = subject.dialog("dialog:b", None);
     let elsewhere = NewEvent { channel: b, ..cancel(3, "r") };
     assert!(matches!(subject.append(&elsewhere), Outcome::Refused(Refusal::RunNotFound)));

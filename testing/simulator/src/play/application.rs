@@ -3,7 +3,7 @@
 use crate::script::CHANNELS;
 use crate::watch::device_of;
 use crate::world::{Task, World};
-use tidewire_core::wire::{Person, codes};
+use tidewire_core::wire::{HERE, Person, codes};
 use tidewire_core::{Change, ChannelState, Event, OpState, PeopleStatus, State};
 
 /// A core notifies its application.
@@ -80,6 +80,7 @@ fn people(world: &mut World, process: usize, changes: Vec<Change<Person>>, statu
     for change in changes {
         if let Change::Remove { index } = &change
             && let Some(person) = one.people.get(*index)
+            && person.lease(HERE).is_some()
             && !one.told_gone.contains(&device_of(&person.user.id))
         {
             world.watch.drops(world.now, (process, one.told_by), &person.user.id);

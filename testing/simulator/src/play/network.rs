@@ -45,7 +45,8 @@ pub(super) fn send_down(world: &mut World, id: LinkId, text: &str) {
     let takes = delay(world, id.0, text.len());
     let twice = is_doubled(world);
     let Some(link) = world.links.get_mut(&id) else { return };
-    if link.down.miss_piece && text.contains(r#""t":"piece""#) {
+    // Positions of others have no numbers by which one would be missed.
+    if link.down.miss_piece && text.contains(r#""t":"piece""#) && !text.contains(r#""t":"marks""#) {
         link.down.miss_piece = false;
         return world.watch.mark("missed_piece");
     }
