@@ -15,7 +15,7 @@ async fn operator(server: &Server, name: &str) -> Client {
         let token = token.clone();
         async move { Ok(token) }
     });
-    let options = ClientOptions::new(&server.url(), provider).config(eager()).storage(Storage::Memory);
+    let options = ClientOptions::new(server.url(), provider).config(eager()).storage(Storage::Memory);
     let client = Client::open(options).await.expect("opens");
     client.connect();
     client
