@@ -49,11 +49,6 @@ const ROSTER: &str = "server-core/src/people/roster.rs";
 const AGENDA: &str = "server-core/src/people/agenda.rs";
 const OWN_LEASES: &str = "sdk-core/src/people/leases.rs";
 const LIST: &str = "sdk-core/src/people/roster.rs";
-const READING: &str = "sdk-core/src/people/reading.rs";
-const READS: &str = "sdk-core/src/client/reads.rs";
-const POSITIONS: &str = "server-core/src/people/positions.rs";
-const STORED_POSITIONS: &str = "server-sqlite/src/log/positions.rs";
-const HANDING: &str = "server-sqlite/src/log/handing.rs";
 
 const TABLE_ROWS: &str = "sdk-core/src/tables/rows.rs";
 const TABLE_SUBSCRIPTION: &str = "sdk-core/src/tables/subscription.rs";
@@ -484,66 +479,6 @@ pub(crate) const PANEL: &[Planted] = &[
         OWN_LEASES,
         "self.held.iter_mut().for_each(|held| held.told = false);",
         "",
-    ),
-    bug(
-        "a read position goes back",
-        STORED_POSITIONS,
-        "at = ?5 WHERE offset < ?4",
-        "at = ?5 WHERE offset <> ?4",
-    ),
-    bug(
-        "positions that may have been stored are told to nobody",
-        POSITIONS,
-        "                        inner.lock().again(waiting);",
-        "                        inner.lock().is_writing = false;",
-    ),
-    bug(
-        "a position that was kept is not told again",
-        READS,
-        "            channel.reading.restore(epoch, offset);",
-        "            let _ = (epoch, offset);",
-    ),
-    bug(
-        "positions of another log count",
-        READING,
-        "(self.epoch, self.own, self.pending) = (Some(epoch.clone()), Offset::ZERO, None);",
-        "self.epoch = Some(epoch.clone());",
-    ),
-    bug(
-        "one's own messages are unread",
-        READING,
-        "if own || !counts_as_unread(&event.kind) {",
-        "if own && !counts_as_unread(&event.kind) {",
-    ),
-    bug(
-        "what the server counted is counted again",
-        READING,
-        "            while self.recent.front().is_some_and(|first| *first <= cursor) {",
-        "            while self.recent.front().is_some_and(|first| first.0 == u64::MAX) {",
-    ),
-    bug(
-        "the model begins to answer although an operator has the dialog",
-        HANDING,
-        "        .map(Option::unwrap_or_default)",
-        "        .map(|silent: Option<bool>| silent.is_none())",
-    ),
-    bug(
-        "the model goes on while an operator has the dialog",
-        OPS,
-        "WHERE id = ?1 AND NOT silent",
-        "WHERE id = ?1",
-    ),
-    bug(
-        "what was not answered is answered although an operator has the dialog",
-        HANDING,
-        "wants_answer = iif(?4, NULL, wants_answer)",
-        "wants_answer = iif(?4, wants_answer, wants_answer)",
-    ),
-    bug(
-        "who comes later does not know who answers",
-        SERVER_CHANNEL,
-        "state.progress.handler().filter(|_| !more).cloned()",
-        "state.progress.handler().filter(|_| more).cloned()",
     ),
     table(
         "the row after the one that comes into sight is shown",
