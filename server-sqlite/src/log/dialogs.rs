@@ -68,6 +68,7 @@ pub(super) fn delete(
         "DELETE FROM runs WHERE channel = ?",
         "DELETE FROM trimmed_ops WHERE channel = ?",
         "DELETE FROM positions WHERE channel = ?",
+        "DELETE FROM refused_steps WHERE channel = ?",
         "DELETE FROM dialogs WHERE channel = ?",
     ] {
         connection.prepare_cached(sql)?.execute([row])?;

@@ -7,13 +7,18 @@ use tidewire_core::wire::{Conflict, Handler};
 use tidewire_server_core::store::{Account, Handed, Handing, NewEvent};
 
 /// Stores what an event does to who answers in its dialog. Returns whether the model may write
-/// afterwards; a step that the dialog's state does not allow changes nothing.
+/// afterwards. Of a step that the dialog's state does not allow only that is stored: its author is told
+/// so, and must not find it in the log because it came once more.
 pub(super) fn hand(
     connection: &Connection,
     event: &NewEvent,
     at: u64,
 ) -> rusqlite::Result<Result<bool, Conflict>> {
     let Some(handing) = &event.handing else { return Ok(Ok(true)) };
+    let is_step = matches!(handing, Handing::Step(_));
+    if is_step && was_refused(connection, event)? {
+        return Ok(Err(Conflict("this step was refused before; to try again, take a new one")));
+    }
     let before = connection
         .prepare_cached("SELECT handler FROM dialogs WHERE channel = ?")?
         .query_row([event.channel], |row| handler(row, 0))
@@ -25,12 +30,27 @@ pub(super) fn hand(
     };
     let after = match after {
         Ok(after) => after,
-        Err(conflict) => return Ok(Err(conflict)),
+        Err(conflict) => {
+            refuse(connection, event, at)?;
+            return Ok(Err(conflict));
+        }
     };
     if after != before {
         store(connection, event.channel, &after)?;
     }
     Ok(Ok(after.is_ai()))
+}
+
+fn was_refused(connection: &Connection, event: &NewEvent) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM refused_steps WHERE op = ? AND author = ? AND channel = ?")?
+        .exists(params![event.op.as_bytes().as_slice(), event.author, event.channel])
+}
+
+fn refuse(connection: &Connection, event: &NewEvent, at: u64) -> rusqlite::Result<usize> {
+    connection
+        .prepare_cached("INSERT INTO refused_steps (op, author, channel, at) VALUES (?, ?, ?, ?)")?
+        .execute(params![event.op.as_bytes().as_slice(), event.author, event.channel, at.cast_signed()])
 }
 
 fn store(connection: &Connection, channel: i64, handler: &Handler) -> rusqlite::Result<()> {

@@ -12,7 +12,7 @@ use tidewire_server_core::store::{
 /// Size of a probe.
 const PROBE_BYTES: usize = 65_536;
 
-/// Applies one write. If it is refused, nothing was written.
+/// Applies one write. If it is refused, nothing was written but, of a step of a hand-off, that it was.
 pub(super) fn apply(
     connection: &Connection,
     write: &Write,

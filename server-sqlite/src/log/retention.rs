@@ -87,6 +87,12 @@ fn extent(connection: &Connection, channel: i64) -> rusqlite::Result<(Offset, Of
 pub(super) fn forget(connection: &Connection, before_ms: u64, most: usize) -> rusqlite::Result<usize> {
     connection
         .prepare_cached(
+            "DELETE FROM refused_steps WHERE (op, author, channel) IN
+             (SELECT op, author, channel FROM refused_steps WHERE at < ? ORDER BY at LIMIT ?)",
+        )?
+        .execute(params![before_ms.cast_signed(), most as i64])?;
+    connection
+        .prepare_cached(
             "DELETE FROM trimmed_ops WHERE (op, author, channel) IN
              (SELECT op, author, channel FROM trimmed_ops WHERE at < ? ORDER BY at LIMIT ?)",
         )?

@@ -125,6 +125,15 @@ const MIGRATIONS: &[&str] = &["
     ALTER TABLE dialogs ADD COLUMN queued INTEGER;
     -- Whether an operator has the dialog, so that the model may not write.
     ALTER TABLE dialogs ADD COLUMN silent INTEGER NOT NULL DEFAULT 0;
+    -- Steps of hand-offs that were refused: one that comes again, when the state may allow it, stays refused.
+    CREATE TABLE refused_steps (
+        op BLOB NOT NULL,
+        author TEXT NOT NULL,
+        channel INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (op, author, channel)
+    ) WITHOUT ROWID;
+    CREATE INDEX refused_steps_by_at ON refused_steps (at);
     CREATE INDEX dialogs_queued ON dialogs (queued) WHERE queued IS NOT NULL;
     CREATE INDEX dialogs_held ON dialogs (channel) WHERE silent;
 ", "

@@ -29,7 +29,7 @@ pub(crate) fn everybody_is_online(world: &mut World) {
             let cause = process.and_then(|one| {
                 one.core.explain().entries.last().map(|entry| format!("{} {}", entry.what, entry.about))
             });
-            let how = format!("u{device} is {state:?} 60 s after the faults ended ({cause:?})");
+            let how = format!("u{device} is {state:?} too long after the faults ended ({cause:?})");
             world.watch.broken("L1", how);
         }
     }

@@ -10,8 +10,12 @@ use crate::world::{LinkId, Task, World};
 use std::collections::BTreeMap;
 use tidewire_core::{Input, Lifecycle, Network, State};
 
-/// Time after the faults within which all clients are online, in ms (L1).
-const ONLINE_MS: u64 = 60_000;
+/// Time after the faults within which all clients are online, in ms, besides the time that it takes to
+/// make a connection (L1): 10 s in which one that is made before may fail without having been useful,
+/// and the longest pause between attempts.
+const ONLINE_MS: u64 = 40_000;
+/// How often the longest delay of a message fits into the making of a connection.
+const TRIPS: u64 = 4;
 /// Time after the faults within which all clients have sent and seen everything, in ms, besides the
 /// time that the op budget needs for a backlog (L2).
 const SETTLED_MS: u64 = 60_000;
@@ -77,7 +81,8 @@ fn phases(world: &mut World) -> rusqlite::Result<bool> {
         return Ok(false);
     }
     let backlog_ms = heal(world)?;
-    if !run_until(world, FAULTS_MS + ONLINE_MS)? {
+    let dial_ms = TRIPS * world.script.world.delay_ms;
+    if !run_until(world, FAULTS_MS + ONLINE_MS + dial_ms)? {
         return Ok(false);
     }
     everybody_is_online(world);

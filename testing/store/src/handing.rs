@@ -49,6 +49,9 @@ pub fn a_step_of_a_hand_off_is_stored_with_its_event_or_refused(subject: &Subjec
     let again = op(row, "dialog:a", 2, ADA, Handing::Step(Step::Request));
     assert!(matches!(subject.append(&again), Outcome::Refused(Refusal::Handoff(_))));
     assert_eq!(subject.row("dialog:a").unwrap().head, 1, "what is refused has no offset");
+    subject.stored(&op(row, "dialog:a", 5, ADA, Handing::Step(Step::Release { from: None })));
+    assert!(matches!(subject.append(&again), Outcome::Refused(Refusal::Handoff(_))), "a refusal is final");
+    subject.stored(&op(row, "dialog:a", 6, ADA, Handing::Step(Step::Request)));
     let other = Account::Named("acme".to_owned());
     let queued = |account| names(subject.read(Read::Queued { account, most: 9 }).handed().unwrap());
     assert_eq!((queued(Account::Own), queued(other)), (vec!["dialog:a queued".to_owned()], vec![]));

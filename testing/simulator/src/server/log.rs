@@ -169,6 +169,7 @@ impl Log {
                     break;
                 }
             }
+            self.watches[at].learn(row.handler);
         }
         Ok(faults)
     }

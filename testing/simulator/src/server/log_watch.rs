@@ -41,6 +41,14 @@ impl LogWatch {
         *self = LogWatch { seen: floor, asked: true, blind: floor > 0, handler, ..LogWatch::default() };
     }
 
+    /// All events were read: who answers is known, if it was not before.
+    pub(super) fn learn(&mut self, handler: Handler) {
+        if self.handler.is_none() {
+            self.asked &= handler.is_ai();
+            self.handler = Some(handler);
+        }
+    }
+
     /// Who answers, if that is known.
     pub(super) fn handler(&self) -> Option<&Handler> {
         self.handler.as_ref()
@@ -48,7 +56,7 @@ impl LogWatch {
 
     /// Whether a message still waits for an answer to start.
     pub(super) fn waits(&self) -> bool {
-        self.asked && self.open.is_none() && !self.blind && self.handler.is_some()
+        self.asked && self.open.is_none() && !self.blind
     }
 
     /// The run that takes longer than any should.

@@ -58,9 +58,7 @@ impl Watch {
 
     /// An op was reported as failed. If it was sent and timed out, nobody knows whether it arrived.
     pub(crate) fn failed(&mut self, device: &Device, id: &str, code: &str, sent: bool, found: bool) {
-        // A step that the state did not allow may be allowed when the network brings it once more.
-        let may_come_again = (code == "expired" && sent) || code == "handoff_conflict";
-        if may_come_again || found || device.unreliable || self.marks.contains_key("restored") {
+        if (code == "expired" && sent) || found || device.unreliable || self.marks.contains_key("restored") {
             self.record(Told::Discard { client: device.name().into(), id: id.into() });
         } else if let Some(ch) = self.channels.get(id).cloned() {
             self.record(Told::Fail {
