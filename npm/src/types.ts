@@ -467,10 +467,10 @@ export interface ClientOptions {
    */
   guest?: { nickname?: string; site?: string };
   /**
-   * A stable id of the signed-in user, for clients with `token` or `cookie`. With it the user's tabs share one
-   * connection, and each user's data is stored and shared separately. Without it each tab has its
-   * own connection, and another user's stored data is wiped once the server has identified the
-   * user. Guests need no id: their tabs share a connection.
+   * A stable id of the signed-in user, for clients with `token` or `cookie`. With it the user's tabs
+   * share one connection, and each user's data is stored and shared separately. Without it each tab
+   * has its own connection, and another user's stored data is wiped once the server has identified
+   * the user. Guests need no id: their tabs share a connection.
    */
   user?: string;
   /** Separates the data of several applications on one site. Default `default`. */

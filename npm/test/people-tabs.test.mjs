@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { source, wasm } from "./bundle.mjs";
+import { pageOf } from "./page.mjs";
 import { World } from "./world.mjs";
 
 const { Driver, Roster, Scheduler, Tabs, createCore, eventsOf, loadCore, whoOf } = await source(
@@ -19,7 +20,6 @@ const CH = "guild:7";
 const BOB = { id: "user:2", name: "Bob", kind: "user" };
 const EVE = { id: "user:3", name: "Eve", kind: "user" };
 const here = (user, ...kinds) => ({ user, leases: ["here", ...kinds].map((kind) => ({ kind, since: 1 })) });
-const NOTHING = { ops: [], channels: [], tables: [] };
 let world;
 
 beforeEach(() => {
@@ -30,44 +30,18 @@ beforeEach(() => {
 afterEach(() => world.end());
 
 /** A tab with the channel, as the client has it. */
-class Page {
-  dead = false;
-  frozen = false;
-  asleep = false;
-  window = new EventTarget();
-  document = Object.assign(new EventTarget(), { visibilityState: "visible" });
+class Page extends pageOf({ Driver, Tabs, createCore }) {
   user = null;
   isOpen = false;
   /** Every state that a listener heard of: the names. */
   seen = [];
 
-  constructor() {
-    const storage = { apply: async () => null, close: () => {} };
-    const drive = (event) => {
-      const core = createCore({}, NOTHING, Math.floor(world.now), Date.now());
-      return new Driver({ core, base: "http://x", storage, token: async () => "token", event });
-    };
-    world.as(this, () => {
-      this.tabs = new Tabs("scope", {
-        wants: () => ({
-          connect: true,
-          views: [...(this.isOpen ? [eventsOf(CH)] : []), ...(this.roster?.isWatched ? [whoOf(CH)] : [])],
-          leases: this.roster?.leases ?? [],
-        }),
-        event: (event) => this.apply(event),
-        refused: () => {},
-        wiped: () => {},
-        take: async (known, event) => {
-          const { store } = world;
-          store.term = Math.max(known, store.term) + 1;
-          const { term } = store;
-          await new Promise((resolve) => world.later(this, resolve));
-          return { driver: drive(event), term, storeId: store.storeId, failure: null };
-        },
-        idle: () => drive(() => {}),
-      });
-      void this.tabs.join();
-    });
+  get views() {
+    return [...(this.isOpen ? [eventsOf(CH)] : []), ...(this.roster?.isWatched ? [whoOf(CH)] : [])];
+  }
+
+  get leases() {
+    return this.roster?.leases ?? [];
   }
 
   apply(event) {
@@ -128,7 +102,7 @@ const leases = () => world.heard.filter(({ t }) => t === "lease").map(({ kind, b
 async function tabs(count, watch = true) {
   const pages = [];
   while (pages.length < count) {
-    pages.push(new Page());
+    pages.push(new Page(world));
     await world.pass(500);
   }
   for (const page of pages) page.open(watch);
@@ -155,7 +129,7 @@ test("a follower alone watches, a late tab has the state at once, and the last o
   assert.deepEqual(shownBy(follower), ["live", "Bob,Eve"]);
   leader.watch();
   assert.deepEqual(shownBy(leader), ["live", "Bob,Eve"], "at once");
-  const late = new Page();
+  const late = new Page(world);
   await world.pass(500);
   late.open();
   await world.pass(100);

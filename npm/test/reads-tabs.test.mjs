@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { source, wasm } from "./bundle.mjs";
+import { pageOf } from "./page.mjs";
 import { World } from "./world.mjs";
 
 const { Conversation, Driver, Positions, Scheduler, Tabs, createCore, loadCore, rowsOf } = await source(
@@ -19,7 +20,6 @@ await loadCore(await wasm());
 const CH = "dialog:demo";
 const BOB = { id: "user:2", name: "Bob", kind: "user" };
 const EVE = { id: "op:1", name: "Eve", kind: "operator" };
-const NOTHING = { ops: [], channels: [], tables: [] };
 let world;
 
 beforeEach(() => {
@@ -37,44 +37,18 @@ function write(kind = "message", body = { text: "hello" }, by = BOB) {
 }
 
 /** A tab with the dialog, as the client has it. */
-class Page {
-  dead = false;
-  frozen = false;
-  asleep = false;
-  window = new EventTarget();
-  document = Object.assign(new EventTarget(), { visibilityState: "visible" });
+class Page extends pageOf({ Driver, Tabs, createCore }) {
   dialog = undefined;
   positions = undefined;
   /** Every position that a listener heard of. */
   seen = [];
 
-  constructor() {
-    const storage = { apply: async () => null, close: () => {} };
-    const drive = (event) => {
-      const core = createCore({}, NOTHING, Math.floor(world.now), Date.now());
-      return new Driver({ core, base: "http://x", storage, token: async () => "token", event });
-    };
-    world.as(this, () => {
-      this.tabs = new Tabs("scope", {
-        wants: () => ({
-          connect: true,
-          views: [...(this.dialog === undefined ? [] : [rowsOf("demo")]), ...(this.positions?.views ?? [])],
-          leases: [],
-        }),
-        event: (event) => this.apply(event),
-        refused: () => {},
-        wiped: () => {},
-        take: async (known, event) => {
-          const { store } = world;
-          store.term = Math.max(known, store.term) + 1;
-          const { term } = store;
-          await new Promise((resolve) => world.later(this, resolve));
-          return { driver: drive(event), term, storeId: store.storeId, failure: null };
-        },
-        idle: () => drive(() => {}),
-      });
-      void this.tabs.join();
-    });
+  get views() {
+    return [...(this.dialog === undefined ? [] : [rowsOf("demo")]), ...(this.positions?.views ?? [])];
+  }
+
+  get leases() {
+    return [];
   }
 
   apply(event) {
@@ -119,7 +93,7 @@ const said = () => world.heard.filter(({ t }) => t === "mark").map(({ offset }) 
 async function tabs(count, watch = true) {
   const pages = [];
   while (pages.length < count) {
-    pages.push(new Page());
+    pages.push(new Page(world));
     await world.pass(500);
   }
   for (const page of pages) page.open(watch);
@@ -142,7 +116,7 @@ test("one tab asks for all, a late one has the state at once, and what any has r
   assert.deepEqual(said(), [3]);
   write();
   await world.pass(500);
-  const late = new Page();
+  const late = new Page(world);
   await world.pass(500);
   late.open();
   await world.pass(200);
@@ -227,7 +201,7 @@ test("an event that is not there is refused where the core is, and ignored where
 test("every tab shows who answers, a late one and after a change of the leader too", async () => {
   world.handler = { state: "operator", since: 1, user: EVE };
   const [leader, follower] = await tabs(2);
-  const late = new Page();
+  const late = new Page(world);
   await world.pass(500);
   late.open();
   await world.pass(500);

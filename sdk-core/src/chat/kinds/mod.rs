@@ -8,8 +8,8 @@ use super::rows::Rows;
 use crate::event::{Row, RowKind, RowState};
 use crate::wire::{Body, EventFrame, User};
 
-/// Applies an event with this body to the rows; `me` is this client's user. Kinds of an application's own have no
-/// rows: applications read them from the channel's events.
+/// Applies an event with this body to the rows; `me` is this client's user. Kinds of an application's
+/// own have no rows: applications read them from the channel's events.
 pub(super) fn apply(rows: &mut Rows, me: Option<&User>, event: &EventFrame, body: Body) {
     match body {
         Body::Message(message) => message::apply(rows, me, event, message),
