@@ -29,6 +29,8 @@ export type Code =
   | "slow_consumer"
   /** The peer does not follow the protocol. */
   | "bad_request"
+  /** There is nothing at the address of a request. */
+  | "not_found"
   /** There is no such channel. */
   | "unknown_channel"
   /** The channel belongs to somebody else. */

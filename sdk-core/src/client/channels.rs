@@ -12,7 +12,7 @@ use crate::wire::{ChannelName, Cursor, Epoch, EventFrame, Offset, RunText};
 
 /// What a new holder of a channel follows.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Follows {
+enum Follows {
     /// The rows of a dialog.
     Rows,
     /// The events after the stored cursor.
@@ -25,6 +25,75 @@ pub(super) enum Follows {
 const MAX_CHANNELS: usize = 100;
 
 impl<T: Part> Client<T> {
+    /// Opens a dialog. Its rows come as [`Event::Dialog`], first those that are known already.
+    /// Opening an open dialog adds a holder and emits no rows; see [`Client::rows`].
+    pub fn open_dialog(&mut self, now: Now, dialog: &str) -> Result<(), SubscribeError> {
+        self.add_channel(now, ChannelName::of_dialog(dialog), Follows::Rows).map(drop)
+    }
+
+    /// Removes a holder of a dialog; the last one closes it. Waiting ops are still sent.
+    pub fn close_dialog(&mut self, now: Now, dialog: &str) {
+        self.release_channel(now, ChannelName::of_dialog(dialog), true);
+    }
+
+    /// Subscribes to a channel's events, which come as [`Event::Received`]. Each call adds a
+    /// holder.
+    pub fn subscribe(&mut self, now: Now, channel: &str) -> Result<(), SubscribeError> {
+        self.add_channel(now, ChannelName::parse(channel), Follows::Events).map(drop)
+    }
+
+    /// As [`Client::subscribe`], for an application that shows a channel's newest events: it begins
+    /// with those that are stored, which are returned, or if there are none with the newest ones of
+    /// the server. From then on events are stored for the next start. If the events are followed
+    /// already, nothing is returned, and nothing comes again.
+    pub fn open_channel(&mut self, now: Now, channel: &str) -> Result<Vec<EventFrame>, SubscribeError> {
+        self.add_channel(now, ChannelName::parse(channel), Follows::Newest)
+    }
+
+    /// Removes a holder of a subscription; the last one ends it.
+    pub fn unsubscribe(&mut self, now: Now, channel: &str) {
+        self.release_channel(now, ChannelName::parse(channel), false);
+    }
+
+    /// Requests at most `most` events (1 to 256) before this offset, by default before those that the
+    /// rows show or, for a channel's events, the newest ones. They come as [`Event::Older`] with the
+    /// offset that is returned, as soon as the channel is live; a dialog's rows keep their identity.
+    /// A request for the same offset that is under way answers this one too.
+    ///
+    /// # Errors
+    ///
+    /// The channel is not open.
+    pub fn load_older(
+        &mut self,
+        now: Now,
+        channel: &str,
+        before: Option<Offset>,
+        most: u64,
+    ) -> Result<Offset, SubscribeError> {
+        let now = self.acts(now);
+        let name = ChannelName::parse(channel).ok_or(SubscribeError::BadChannel)?;
+        let at = self.place(&name).ok_or(SubscribeError::NotOpen)?;
+        let channel = &mut self.channels[at];
+        let end = channel.offset().plus(1);
+        let since = channel.timeline.as_ref().map(|timeline| timeline.since().plus(1));
+        let nothing = before.is_none() && channel.timeline.as_ref().is_some_and(|rows| !rows.has_older());
+        let before = before.or(since).map_or(end, |before| before.min(end));
+        let failed = channel.has_failed();
+        if failed || nothing || before <= Offset(1) {
+            let joined = !failed && channel.timeline.is_some();
+            self.after_rows.push(Event::Older {
+                channel: name,
+                before,
+                events: Vec::new(),
+                joined,
+                more: failed,
+            });
+        } else {
+            channel.want_older(now.mono, before, most);
+        }
+        Ok(before)
+    }
+
     /// The place of a channel among those that are followed.
     pub(super) fn place(&self, name: &ChannelName) -> Option<usize> {
         self.channels.iter().position(|channel| channel.name == *name)
@@ -41,7 +110,7 @@ impl<T: Part> Client<T> {
         self.channels[at].timeline.as_ref()
     }
 
-    pub(super) fn add_channel(
+    fn add_channel(
         &mut self,
         now: Now,
         name: Option<ChannelName>,
@@ -131,7 +200,7 @@ impl<T: Part> Client<T> {
     }
 
     /// Removes a holder of the channel's rows or events. The last one ends the subscription.
-    pub(super) fn release_channel(&mut self, now: Now, name: Option<ChannelName>, of_rows: bool) {
+    fn release_channel(&mut self, now: Now, name: Option<ChannelName>, of_rows: bool) {
         self.clamp(now);
         let Some(at) = name.and_then(|name| self.place(&name)) else {
             return;

@@ -15,7 +15,6 @@ mod tables;
 use crate::chat::Timeline;
 use crate::config::Config;
 use crate::delivery::{Channel, EntryState, Limiter, Outbox, Signals};
-use crate::error::SubscribeError;
 use crate::event::{ChannelState, Event, OpState, Row, RowState, Status};
 use crate::io::{Input, Lifecycle, Output, Restored, RestoredChannel, StoreId};
 use crate::journal::{Journal, Report};
@@ -24,8 +23,7 @@ use crate::metrics::{Meter, Metrics};
 use crate::part::Part;
 use crate::rng::{Rng, Uuids};
 use crate::time::{Now, Time};
-use crate::wire::{ChannelName, EventFrame, Handler, Limits, Offset, OpId, RunId, User, codes};
-use channels::Follows;
+use crate::wire::{ChannelName, Handler, Limits, OpId, RunId, User, codes};
 use std::collections::VecDeque;
 
 /// The message limit until a server says otherwise.
@@ -219,75 +217,6 @@ impl<T: Part> Client<T> {
     pub fn renew_token(&mut self, now: Now) {
         let now = self.clamp(now);
         self.link.renew_token(context!(self, now));
-    }
-
-    /// Opens a dialog. Its rows come as [`Event::Dialog`], first those that are known already.
-    /// Opening an open dialog adds a holder and emits no rows; see [`Client::rows`].
-    pub fn open_dialog(&mut self, now: Now, dialog: &str) -> Result<(), SubscribeError> {
-        self.add_channel(now, ChannelName::of_dialog(dialog), Follows::Rows).map(drop)
-    }
-
-    /// Removes a holder of a dialog; the last one closes it. Waiting ops are still sent.
-    pub fn close_dialog(&mut self, now: Now, dialog: &str) {
-        self.release_channel(now, ChannelName::of_dialog(dialog), true);
-    }
-
-    /// Subscribes to a channel's events, which come as [`Event::Received`]. Each call adds a
-    /// holder.
-    pub fn subscribe(&mut self, now: Now, channel: &str) -> Result<(), SubscribeError> {
-        self.add_channel(now, ChannelName::parse(channel), Follows::Events).map(drop)
-    }
-
-    /// As [`Client::subscribe`], for an application that shows a channel's newest events: it begins
-    /// with those that are stored, which are returned, or if there are none with the newest ones of
-    /// the server. From then on events are stored for the next start. If the events are followed
-    /// already, nothing is returned, and nothing comes again.
-    pub fn open_channel(&mut self, now: Now, channel: &str) -> Result<Vec<EventFrame>, SubscribeError> {
-        self.add_channel(now, ChannelName::parse(channel), Follows::Newest)
-    }
-
-    /// Removes a holder of a subscription; the last one ends it.
-    pub fn unsubscribe(&mut self, now: Now, channel: &str) {
-        self.release_channel(now, ChannelName::parse(channel), false);
-    }
-
-    /// Requests at most `most` events (1 to 256) before this offset, by default before those that the
-    /// rows show or, for a channel's events, the newest ones. They come as [`Event::Older`] with the
-    /// offset that is returned, as soon as the channel is live; a dialog's rows keep their identity.
-    /// A request for the same offset that is under way answers this one too.
-    ///
-    /// # Errors
-    ///
-    /// The channel is not open.
-    pub fn load_older(
-        &mut self,
-        now: Now,
-        channel: &str,
-        before: Option<Offset>,
-        most: u64,
-    ) -> Result<Offset, SubscribeError> {
-        let now = self.acts(now);
-        let name = ChannelName::parse(channel).ok_or(SubscribeError::BadChannel)?;
-        let at = self.place(&name).ok_or(SubscribeError::NotOpen)?;
-        let channel = &mut self.channels[at];
-        let end = channel.offset().plus(1);
-        let since = channel.timeline.as_ref().map(|timeline| timeline.since().plus(1));
-        let nothing = before.is_none() && channel.timeline.as_ref().is_some_and(|rows| !rows.has_older());
-        let before = before.or(since).map_or(end, |before| before.min(end));
-        let failed = channel.has_failed();
-        if failed || nothing || before <= Offset(1) {
-            let joined = !failed && channel.timeline.is_some();
-            self.after_rows.push(Event::Older {
-                channel: name,
-                before,
-                events: Vec::new(),
-                joined,
-                more: failed,
-            });
-        } else {
-            channel.want_older(now.mono, before, most);
-        }
-        Ok(before)
     }
 
     /// Sends a failed op again. False if there is no such op, or if another user wrote it: ops are

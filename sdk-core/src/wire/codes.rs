@@ -34,6 +34,8 @@ macro_rules! every_code {
             SlowConsumer, SLOW_CONSUMER, "slow_consumer";
             /// The peer does not follow the protocol.
             BadRequest, BAD_REQUEST, "bad_request";
+            /// There is nothing at the address of a request.
+            NotFound, NOT_FOUND, "not_found";
             /// There is no such channel.
             UnknownChannel, UNKNOWN_CHANNEL, "unknown_channel";
             /// The channel belongs to somebody else.

@@ -97,7 +97,7 @@ pub(super) async fn close_one(
     let account = backend(&app, &remote, &headers).await?;
     let whose = Whose::One(number(&id)?);
     match app.engine.connections.kick(&account, &whose, 0) {
-        0 => Err(HttpError::new(StatusCode::NOT_FOUND, "not_found", "there is no such connection")),
+        0 => Err(HttpError::new(StatusCode::NOT_FOUND, codes::NOT_FOUND, "there is no such connection")),
         _ => Ok(StatusCode::NO_CONTENT),
     }
 }

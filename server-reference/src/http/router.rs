@@ -145,7 +145,7 @@ async fn wrong_method() -> HttpError {
 }
 
 async fn not_found() -> HttpError {
-    HttpError::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here")
+    HttpError::new(StatusCode::NOT_FOUND, codes::NOT_FOUND, "there is nothing here")
 }
 
 #[cfg(test)]

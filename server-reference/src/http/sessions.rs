@@ -100,7 +100,7 @@ async fn show(
     let found = app.read_in_time(Read::Session(id)).await.and_then(Reply::session)?;
     let Some(row) = found.filter(|row| row.account == account && row.ends_ms > now) else {
         let message = "there is no such session, or it is over";
-        return Err(HttpError::new(StatusCode::NOT_FOUND, "not_found", message));
+        return Err(HttpError::new(StatusCode::NOT_FOUND, codes::NOT_FOUND, message));
     };
     let profile: Value = row
         .profile

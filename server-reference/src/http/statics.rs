@@ -13,6 +13,7 @@ use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use std::path::Path;
+use tidewire_core::wire::codes;
 use tower_http::services::ServeDir;
 
 /// Scripts and styles of our own host only; compiling WebAssembly needs `wasm-unsafe-eval`.
@@ -80,7 +81,7 @@ fn is_constant(path: &str) -> bool {
 }
 
 async fn missing() -> HttpError {
-    HttpError::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here")
+    HttpError::new(StatusCode::NOT_FOUND, codes::NOT_FOUND, "there is nothing here")
 }
 
 async fn missing_build() -> Response {
