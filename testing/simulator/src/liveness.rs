@@ -6,7 +6,7 @@ use crate::server::Logged;
 use crate::watch::device_of;
 use crate::world::World;
 use std::collections::{BTreeMap, BTreeSet};
-use tidewire_core::wire::{HERE, Person, TYPING, counts_as_unread};
+use tidewire_core::wire::{HERE, Handler, Person, TYPING, counts_as_unread};
 use tidewire_core::{Offset, PeopleStatus, Row, RowState, State};
 use tidewire_history::Event as Told;
 
@@ -299,6 +299,18 @@ fn handler_is_known(world: &mut World, process: usize, name: &str) -> rusqlite::
     {
         let how = format!("{name} shows {shown:?}, the server has {by_row:?}");
         world.watch.broken("H3", how);
+    }
+    Ok(())
+}
+
+/// No dialog is left to an operator who is not there (H4).
+pub(crate) fn nobody_has_a_dialog(world: &mut World) -> rusqlite::Result<()> {
+    let (_, handler) = world.server.handlers()?;
+    if let Handler::Operator { user, since } = &handler
+        && device_of(&user.id) >= world.devices.len()
+    {
+        let for_s = (WALL_MS + world.now).saturating_sub(*since) / 1_000;
+        world.watch.broken("H4", format!("{} has the dialog for {for_s} s and was never there", user.id));
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! A whole run: the faults, their end, and what must be true in bounded time afterwards.
 
-use crate::liveness::{everybody_is_calm, everybody_is_online, everything_is_settled};
+use crate::liveness::{everybody_is_calm, everybody_is_online, everything_is_settled, nobody_has_a_dialog};
 use crate::play::processes::{boot, command, report};
 use crate::play::tasks::run_until;
 use crate::play::{acts, cut, operations};
@@ -94,6 +94,7 @@ fn phases(world: &mut World) -> rusqlite::Result<bool> {
         return Ok(false);
     }
     everybody_is_calm(world);
+    nobody_has_a_dialog(world)?;
     Ok(!world.watch.is_broken())
 }
 
